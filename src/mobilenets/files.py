@@ -12,7 +12,7 @@ from .errors import UsageError
 
 
 def cache_dir() -> Path:
-    """Where made or fetched files are kept: $MOBILENETS_CACHE, else $XDG_CACHE_HOME/mobilenets, else ~/.cache/mobilenets."""
+    """Where made or fetched files are kept: $MOBILENETS_CACHE, else mobilenets in $XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("MOBILENETS_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilenets"
