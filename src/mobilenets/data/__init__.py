@@ -1,0 +1,58 @@
+"""Images and data sets: reading pictures, preprocessing them, opening and checking labelled collections. No torch."""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy
+
+__all__ = [
+    "Dataset",
+    "Pictures",
+    "Sample",
+    "fit_picture",
+    "load_pictures",
+    "normalise",
+    "open_dataset",
+    "preprocess",
+    "preprocess_batch",
+    "read_image",
+    "read_split",
+    "with_labels",
+    "without_files",
+    "write_split",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Dataset": ".dataset",
+        "Pictures": ".pictures",
+        "Sample": ".dataset",
+        "fit_picture": ".preprocessing",
+        "load_pictures": ".pictures",
+        "normalise": ".preprocessing",
+        "open_dataset": ".sources.opening",
+        "preprocess": ".preprocessing",
+        "preprocess_batch": ".preprocessing",
+        "read_image": ".image",
+        "read_split": ".split",
+        "with_labels": ".dataset",
+        "without_files": ".dataset",
+        "write_split": ".split",
+    },
+)
+
+if TYPE_CHECKING:
+    from .dataset import Dataset as Dataset
+    from .dataset import Sample as Sample
+    from .dataset import with_labels as with_labels
+    from .dataset import without_files as without_files
+    from .image import read_image as read_image
+    from .pictures import Pictures as Pictures
+    from .pictures import load_pictures as load_pictures
+    from .preprocessing import fit_picture as fit_picture
+    from .preprocessing import normalise as normalise
+    from .preprocessing import preprocess as preprocess
+    from .preprocessing import preprocess_batch as preprocess_batch
+    from .sources.opening import open_dataset as open_dataset
+    from .split import read_split as read_split
+    from .split import write_split as write_split
