@@ -30,7 +30,7 @@ Without it a small validation split that is answered without a mistake drives T 
 """
 
 LOG_T_RANGE = (math.log(0.05), math.log(20.0))
-LARGEST = 20_000_000
+LARGEST = 5_000_000
 """Logits that the search looks at; of more, every n-th image is taken."""
 
 
