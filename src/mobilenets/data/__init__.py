@@ -8,6 +8,7 @@ __all__ = [
     "Dataset",
     "Pictures",
     "Sample",
+    "check_data",
     "fit_picture",
     "load_pictures",
     "normalise",
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy(
         "Dataset": ".dataset",
         "Pictures": ".pictures",
         "Sample": ".dataset",
+        "check_data": ".health",
         "fit_picture": ".preprocessing",
         "load_pictures": ".pictures",
         "normalise": ".preprocessing",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from .dataset import Sample as Sample
     from .dataset import with_labels as with_labels
     from .dataset import without_files as without_files
+    from .health import check_data as check_data
     from .image import read_image as read_image
     from .pictures import Pictures as Pictures
     from .pictures import load_pictures as load_pictures

@@ -5,11 +5,8 @@ with the process however that ends.
 """
 
 import mmap
-import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -22,12 +19,10 @@ from ..files import cache_dir
 from ..records import UnreadableFile
 from .dataset import Sample
 from .image import decode_image
+from .parallel import Progress, in_order
 
 MEMORY_MB = 2000
 """Default budget in memory: 41,000 pictures of 128 x 128, or 13,000 of 224 x 224."""
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) from the thread that asked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,27 +79,6 @@ def load_pictures(
     return Pictures(store.images(), tuple(kept), tuple(unreadable), store.memory_bytes, store.spilled_bytes)
 
 
-def threads(workers: int | None) -> int:
-    return max(1, workers if workers is not None else len(os.sched_getaffinity(0)))
-
-
-def in_order(work: Callable[[Sample], object], samples: Sequence[Sample], workers: int | None) -> Iterator[object]:
-    """`work` of each sample by several threads, in order, with few results waiting: memory stays bounded."""
-    count = threads(workers)
-    with ThreadPoolExecutor(count) as pool:
-        waiting: deque[Future[object]] = deque()
-        try:
-            for sample in samples:
-                if len(waiting) >= 4 * count:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(work, sample))
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def _decoded(
     samples: Sequence[Sample], side_px: int, workers: int | None
 ) -> Iterator[tuple[Sample, NDArray[np.uint8] | UnreadableFile]]:
@@ -115,8 +89,7 @@ def _decoded(
             return UnreadableFile(error.file, error.kind, error.cause)
         return shrunk(pixels, side_px)
 
-    results = in_order(work, samples, workers)
-    return zip(samples, cast("Iterator[NDArray[np.uint8] | UnreadableFile]", results), strict=True)
+    return zip(samples, in_order(work, samples, workers), strict=True)
 
 
 def shrunk(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:

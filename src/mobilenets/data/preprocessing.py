@@ -23,6 +23,9 @@ _FILTERS = {
 _GREY = np.array([19595, 38470, 7471], np.uint32)
 """ITU-R 601 luma in 1/65536, as Pillow's convert("L") has it."""
 
+_GIANT = 16
+"""A resized picture of more than this many times the pixels that are kept is not made whole."""
+
 _Array = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
 _Box = tuple[float, float, float, float]
 
@@ -56,7 +59,8 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint
     """The first half of `preprocess`: `image` cut and resized to uint8 (h, w, 3), still RGB, for eyes too.
 
     "short_then_crop": scaled so that it just covers size / crop_ratio (rounded down; the long side too), then the
-        centre. Only the part that is kept is computed, so a picture of 1 x 5000 costs no more than a square one.
+        centre. Equal to torchvision's Resize and CenterCrop. Where the whole resized picture would have more than
+        16 times the pixels that are kept (1 x 5000), only the kept part is computed; levels may differ by a few.
     "central_then_stretch": the central crop_ratio of height and width, then resized, aspect not kept.
     "stretch": the whole picture resized; crop_ratio plays no part.
     """
@@ -67,14 +71,14 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint
     height, width = image.shape[:2]
     match record.fit:
         case "short_then_crop":
-            return _resample(image, _cover_box((height, width), record), record)
+            return _cover_then_crop(image, record)
         case "central_then_stretch":
             top = int((height - height * record.crop_ratio) / 2)
             left = int((width - width * record.crop_ratio) / 2)
             inner = image[top : height - top, left : width - left]
-            return _resample(inner, (0, 0, inner.shape[1], inner.shape[0]), record)
+            return _resample(inner, (0, 0, inner.shape[1], inner.shape[0]), record.size_px, record)
         case "stretch":
-            return _resample(image, (0, 0, width, height), record)
+            return _resample(image, (0, 0, width, height), record.size_px, record)
 
 
 def normalise(picture: NDArray[np.uint8], record: Preprocess) -> _Array:
@@ -97,9 +101,12 @@ def normalise(picture: NDArray[np.uint8], record: Preprocess) -> _Array:
         case "float32":
             table = _table(record.mean, record.std)
             axis = 0 if record.layout == "nchw" else 2
-            return np.ascontiguousarray(
-                np.stack([table[c][plane] for c, plane in enumerate(np.moveaxis(ordered, axis, 0))], axis)
-            )
+            floats = np.empty(ordered.shape, np.float32)
+            for values, plane, out in zip(
+                table, np.moveaxis(ordered, axis, 0), np.moveaxis(floats, axis, 0), strict=True
+            ):
+                out[...] = values[plane]
+            return floats
 
 
 @lru_cache(maxsize=64)
@@ -120,9 +127,8 @@ def _channels(record: Preprocess) -> int:
     return wanted
 
 
-def _cover_box(size_px: tuple[int, int], record: Preprocess) -> _Box:
-    """(left, top, right, bottom) in the source of the centre crop that would follow resizing the whole picture."""
-    height, width = size_px
+def _cover_then_crop(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
     want_h, want_w = record.size_px
     # 224 / (224 / 232) is 231.99999999999997 in floats and means 232.
     cover_h, cover_w = (int(side / record.crop_ratio + 1e-6) for side in record.size_px)
@@ -131,50 +137,52 @@ def _cover_box(size_px: tuple[int, int], record: Preprocess) -> _Box:
     else:
         full_h, full_w = cover_w * height // width, cover_w
     top, left = round((full_h - want_h) / 2), round((full_w - want_w) / 2)
+    if full_h * full_w <= _GIANT * want_h * want_w:
+        whole = _resample(image, (0, 0, width, height), (full_h, full_w), record)
+        return whole[top : top + want_h, left : left + want_w]
     x, y = width / full_w, height / full_h
-    return left * x, top * y, min((left + want_w) * x, width), min((top + want_h) * y, height)
+    box = (left * x, top * y, min((left + want_w) * x, width), min((top + want_h) * y, height))
+    return _resample(image, box, (want_h, want_w), record)
 
 
-def _resample(image: NDArray[np.uint8], box: _Box, record: Preprocess) -> NDArray[np.uint8]:
-    """The part `box` of `image` at `record.size_px`, uint8 (h, w, 3), pixel centres at half-integers."""
-    height, width = record.size_px
+def _resample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], record: Preprocess) -> NDArray[np.uint8]:
+    """The part `box` of `image` at `size_px`, uint8 (h, w, 3); a pixel's centre is at half-integers."""
     if record.interpolation != "nearest" and not record.antialias:
-        return _sample(image, box, record)
-    resized = Image.fromarray(image).resize((width, height), _FILTERS[record.interpolation], box=box)
+        return _sample(image, box, size_px, record)
+    resized = Image.fromarray(image).resize(size_px[::-1], _FILTERS[record.interpolation], box=box)
     return np.asarray(resized)
 
 
-def _sample(image: NDArray[np.uint8], box: _Box, record: Preprocess) -> NDArray[np.uint8]:
+def _sample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], record: Preprocess) -> NDArray[np.uint8]:
     """Plain interpolation between the 2 or 4 nearest pixels of each axis, edges repeated, rounded to nearest."""
     left, top, right, bottom = box
-    height, width = record.size_px
-    rows, row_weights = _taps(top, bottom, height, image.shape[0], record)
-    columns, column_weights = _taps(left, right, width, image.shape[1], record)
-    # Rows are gathered tap by tap: the whole picture is never turned into floats.
-    wide = sum(
-        (image[rows[:, i]][:, columns].astype(np.float64) * row_weights[:, i, None, None, None])
-        for i in range(rows.shape[1])
-    )
-    mixed = np.einsum("hwtc,wt->hwc", wide, column_weights)
-    done: NDArray[np.uint8] = np.clip(np.floor(mixed + 0.5), 0, 255).astype(np.uint8)
+    rows, row_weights = _taps(top, bottom, size_px[0], image.shape[0], record)
+    columns, column_weights = _taps(left, right, size_px[1], image.shape[1], record)
+    total = np.zeros((*size_px, 3), np.float32)
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        line = np.zeros((*size_px, 3), np.float32)
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            line += image[row[:, None], column] * column_weight[:, None]
+        total += line * row_weight[:, None, None]
+    done: NDArray[np.uint8] = np.clip(np.floor(total + np.float32(0.5)), 0, 255).astype(np.uint8)
     return done
 
 
 def _taps(
     start: float, stop: float, count: int, length: int, record: Preprocess
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each of `count` outputs along an axis of `length`: source indices and weights, both (count, taps)."""
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each of `count` outputs along an axis of `length`: source indices and weights, both (taps, count)."""
     centre = start + (np.arange(count) + 0.5) * ((stop - start) / count) - 0.5
     first = np.floor(centre).astype(np.int64)
     part = centre - first
     if record.interpolation == "bilinear":
-        offsets = np.array([0, 1])
-        weights = np.stack([1 - part, part], 1)
+        offsets = np.array([[0], [1]])
+        weights = np.stack([1 - part, part])
     else:
-        offsets = np.array([-1, 0, 1, 2])
-        distance = np.abs(part[:, None] - offsets)
-        a = -0.5  # Keys' cubic, as Pillow's and TensorFlow's; OpenCV and PyTorch without antialias use -0.75
+        offsets = np.array([[-1], [0], [1], [2]])
+        distance = np.abs(part - offsets)
+        a = -0.5  # Keys' cubic, as with antialiasing; OpenCV and PyTorch sample with -0.75
         near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
         far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
         weights = np.where(distance <= 1, near, far)
-    return np.clip(first[:, None] + offsets, 0, length - 1), weights
+    return np.clip(first + offsets, 0, length - 1), weights.astype(np.float32)

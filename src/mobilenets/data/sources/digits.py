@@ -48,7 +48,7 @@ def digits(*, seed: int = 0) -> Dataset:
 
 def _write(root: Path) -> None:
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # ships no types
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingRuntime.extra("scikit-learn, which brings the digits,", "train") from error
     bunch = load_digits()

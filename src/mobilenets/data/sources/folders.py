@@ -14,7 +14,6 @@ from ...records import SPLITS, Labels, Split, UnreadableFile
 from ..dataset import Dataset, Sample
 from ..formats import SUFFIXES
 from ..split import EIGHT_ONE_ONE, seeded_split
-from .sizes import notes_on_small_classes
 
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -50,7 +49,7 @@ def class_folders(root: Path, *, seed: int) -> Dataset:
     if not samples["train"]:
         raise BadData(f"{root}: no picture to train on", hint="put pictures into one folder per class")
     splits, origin = _completed(root, samples, seed, bool(found))
-    dataset = Dataset(
+    return Dataset(
         name=root.resolve().name,
         root=root,
         labels=labels,
@@ -59,8 +58,8 @@ def class_folders(root: Path, *, seed: int) -> Dataset:
         test=splits["test"],
         unreadable=tuple(unreadable),
         split_origin=origin,
+        notes=_passed_over(root, found),
     )
-    return notes_on_small_classes(dataset, made=[s for s in SPLITS if s not in samples or not found])
 
 
 def ordered(labels: set[str]) -> tuple[str, ...]:
@@ -129,6 +128,28 @@ def _split_folders(root: Path) -> dict[Split, Path]:
         there = ", ".join(folders[0].name for folders in named.values())
         raise BadData(f"{root}: there is {there} but no folder train with class folders in it")
     return {split: folders[0] for split, folders in named.items()}
+
+
+def _passed_over(root: Path, found: dict[Split, Path]) -> tuple[str, ...]:
+    """What lies in the folder and takes no part: other folders beside the splits, pictures in no class folder."""
+    notes = []
+    if found:
+        beside = [e.name for e in _entries(root) if e.is_dir() and root / e.name not in found.values()]
+        if beside:
+            notes.append(
+                f"folders beside the splits take no part: {', '.join(beside[:3])}{', ...' * (len(beside) > 3)}"
+            )
+    holders = [root, *found.values()]
+    loose = [
+        folder / e.name
+        for folder in holders
+        for e in _entries(folder)
+        if not e.is_dir() and Path(e.name).suffix.lower() in SUFFIXES
+    ]
+    if loose:
+        first = loose[0].relative_to(root).as_posix()
+        notes.append(f"pictures outside of class folders take no part: {len(loose)}, the first {first}")
+    return tuple(notes)
 
 
 def _must_have_classes(root: Path, listed: dict[Split, dict[str, list[Path]]], labels: Labels) -> None:

@@ -10,7 +10,6 @@ from ...records import SPLITS, Labels, Split, UnreadableFile
 from ..dataset import Dataset, Sample
 from ..split import EIGHT_ONE_ONE, seeded_split
 from .folders import SPLIT_FOLDERS, at_a_glance, ordered
-from .sizes import notes_on_small_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +56,13 @@ def csv_table(path: Path, *, seed: int) -> Dataset:
             f"{path}: line {rows[0].line}: path: none of the {len(rows)} files is there, the first {rows[0].path!r}",
             hint="paths are relative to the CSV file",
         )
-    given = bool(splits)
-    if given:
+    if splits:
         done = {split: tuple(splits[split]) for split in SPLITS}
         origin = "csv column"
     else:
         done = seeded_split(samples, keys, fractions=EIGHT_ONE_ONE, seed=seed)
         origin = f"seeded 80/10/10, seed {seed}"
-    dataset = Dataset(
+    return Dataset(
         name=path.stem,
         root=path.parent,
         labels=labels,
@@ -74,7 +72,6 @@ def csv_table(path: Path, *, seed: int) -> Dataset:
         unreadable=tuple(faults),
         split_origin=origin,
     )
-    return dataset if given else notes_on_small_classes(dataset, made=SPLITS)
 
 
 def _rows(path: Path) -> list[_Row]:
