@@ -128,7 +128,7 @@ def speed_section(report: FitReport) -> Html:
         ("network", False), ("target", False), ("threads", True), ("batch", True), ("median", True), ("p90", True),
         ("images/s", True), ("file", True), ("load", True), ("runs", True),
     )  # fmt: skip
-    grid = table(Table(columns, [_bench_row(row, slowest) for row in bench.rows], sortable=True, cls="wide-bars"))
+    grid = table(Table(columns, [_bench_row(row, slowest) for row in bench.rows], sortable=True))
     noise = f"the same row timed twice differs by a factor of {figures.decimal(bench.aa_spread)}"
     return section("speed", "Speed", grid, facts((*_machine(bench.machine), ("Noise (A/A)", noise))))
 
