@@ -1,0 +1,61 @@
+"""One module per activation value of `specs.activation`. In place where that loses nothing."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..specs.activation import Activation, ClippedRelu, HardSigmoid, HardSwish, LeakyRelu, PRelu
+
+
+class ClampedLine(nn.Module):
+    """min(max(slope * x + offset, 0), ceiling), times x where `times_x`: hard sigmoid and hard swish of any numbers."""
+
+    def __init__(self, act: HardSigmoid | HardSwish) -> None:
+        super().__init__()
+        self.slope, self.offset, self.ceiling = act.slope, act.offset, act.ceiling
+        self.times_x = isinstance(act, HardSwish)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.clamp(x * self.slope + self.offset, 0.0, self.ceiling)
+        return x * gate if self.times_x else gate
+
+    def extra_repr(self) -> str:
+        return f"slope={self.slope:g}, offset={self.offset:g}, ceiling={self.ceiling:g}, times_x={self.times_x}"
+
+
+class HardSwishInPlace(nn.Module):
+    """h-swish that overwrites its input where no gradient will ask for it (the gradient needs the input)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x, inplace=not torch.is_grad_enabled())
+
+
+def activation(act: Activation, channels: int) -> nn.Module | None:
+    """The module of `act` on a map of `channels`; None for "none"."""
+    match act:
+        case "none":
+            return None
+        case "relu":
+            return nn.ReLU(inplace=True)
+        case "relu6":
+            return nn.ReLU6(inplace=True)
+        case "hard_swish":
+            return nn.Hardswish()
+        case "hard_sigmoid":
+            return nn.Hardsigmoid()
+        case "swish":
+            return nn.SiLU()
+        case "sigmoid":
+            return nn.Sigmoid()
+        case "gelu":
+            return nn.GELU()
+        case "tanh":
+            return nn.Tanh()
+        case ClippedRelu():
+            return nn.Hardtanh(0.0, act.ceiling, inplace=True)
+        case LeakyRelu():
+            return nn.LeakyReLU(act.slope, inplace=act.slope > 0)
+        case PRelu():
+            return nn.PReLU(1 if act.shared else channels)
+        case HardSigmoid() | HardSwish():
+            return ClampedLine(act)
