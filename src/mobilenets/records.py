@@ -157,6 +157,49 @@ class ActivationMB:
     int8: float
 
 
+@dataclass(frozen=True, slots=True)
+class StageSummary:
+    """A run of blocks at one resolution: what they are, the (h, w) and channels they hand on, and their cost.
+
+    `size_px` (0, 0) marks what comes after global pooling.
+    """
+
+    name: str
+    blocks: int
+    kind: str
+    channels: int
+    size_px: tuple[int, int]
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMemory:
+    """Activation bytes / 10^6 alive at float32 while one layer runs."""
+
+    name: str
+    alive_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSummary:
+    """A network and its cost at one resolution, for one image. `alpha` None: a network without a multiplier."""
+
+    name: str
+    alpha: float | None
+    resolution_px: tuple[int, int]
+    classes: int
+    in_channels: int
+    params: int
+    macs: int
+    flash_mb: FlashMB
+    peak_activation_mb: ActivationMB
+    peak_layer: str
+    training_mb_per_image: float
+    stages: tuple[StageSummary, ...] = ()
+    memory: tuple[LayerMemory, ...] = ()
+
+
 # --- training -----------------------------------------------------------------------------------------------------
 
 

@@ -14,18 +14,18 @@ from mobilenets.records import (
     EpochRow,
     FlashMB,
     Labels,
+    LayerMemory,
     Machine,
+    NetworkSummary,
+    StageSummary,
     Training,
     UnreadableFile,
     Verification,
 )
 from mobilenets.report import (
     FitReport,
-    LayerMemory,
     MistakePicture,
-    NetworkSummary,
     SamplePictures,
-    StageSummary,
     thumbnail,
 )
 from mobilenets.tasks import decoding

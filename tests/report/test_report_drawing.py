@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mobilenets.errors import UsageError
-from mobilenets.records import Reliability
-from mobilenets.report import Picture, StageSummary, figures, thumbnail
+from mobilenets.records import Reliability, StageSummary
+from mobilenets.report import Picture, figures, thumbnail
 from mobilenets.report.diagram import network_diagram
 from mobilenets.report.markup import Html, el
 from mobilenets.report.parts import Cell, Table, section, table

@@ -6,12 +6,9 @@ from .._lazy import lazy
 
 __all__ = [
     "FitReport",
-    "LayerMemory",
     "MistakePicture",
-    "NetworkSummary",
     "Picture",
     "SamplePictures",
-    "StageSummary",
     "html_report",
     "thumbnail",
     "write_report",
@@ -21,12 +18,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "FitReport": ".record",
-        "LayerMemory": ".record",
         "MistakePicture": ".record",
-        "NetworkSummary": ".record",
         "Picture": ".record",
         "SamplePictures": ".record",
-        "StageSummary": ".record",
         "html_report": ".page",
         "thumbnail": ".thumbnails",
         "write_report": ".page",
@@ -37,10 +31,7 @@ if TYPE_CHECKING:
     from .page import html_report as html_report
     from .page import write_report as write_report
     from .record import FitReport as FitReport
-    from .record import LayerMemory as LayerMemory
     from .record import MistakePicture as MistakePicture
-    from .record import NetworkSummary as NetworkSummary
     from .record import Picture as Picture
     from .record import SamplePictures as SamplePictures
-    from .record import StageSummary as StageSummary
     from .thumbnails import thumbnail as thumbnail

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from ..records import StageSummary
 from . import figures
 from .markup import Html, el
 from .plots import cut, label, svg
-from .record import StageSummary
 
 COLUMN = 124.0
 GROUND = 178.0
@@ -29,7 +29,7 @@ def network_diagram(stages: Sequence[StageSummary]) -> Html:
             (stage.name, "stage-name", 204.0),
             (where, "stage-text", 223.0),
             (figures.plural(stage.channels, "channel"), "stage-text", 240.0),
-            (cut(stage.kind, 19), "stage-kind", 258.0),
+            (cut(_made_of(stage), 20), "stage-kind", 258.0),
         )
         parts += [label(text, middle, y, cls=cls, anchor="middle") for text, cls, y in rows]
         parts += _cost_bar(middle, 282.0, share=stage.macs / macs, text=figures.short(stage.macs), tone="a")
@@ -83,3 +83,7 @@ def _cost_bar(middle: float, y: float, *, share: float, text: str, tone: str) ->
 
 def _outline(corners: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners) + "z"
+
+
+def _made_of(stage: StageSummary) -> str:
+    return f"{stage.blocks} × {stage.kind}" if stage.blocks > 1 else stage.kind

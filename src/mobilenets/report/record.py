@@ -1,7 +1,7 @@
 """What a report shows, as one frozen record that reads and writes itself as JSON.
 
-The rooms' own results stand in it unchanged; beside them only what a page needs and no room keeps: pictures, and the
-network's stages. Every part may be missing, and its section then is.
+The rooms' own results stand in it unchanged; beside them only what no room keeps: small pictures. Every part may be
+missing, and its section then is.
 """
 
 import base64
@@ -11,15 +11,14 @@ from typing import Literal
 
 from ..errors import UsageError
 from ..records import (
-    ActivationMB,
     Bench,
     Calibration,
     Candidate,
     DataHealth,
     Evaluation,
-    FlashMB,
     Labels,
     Mistake,
+    NetworkSummary,
     Training,
     Verification,
 )
@@ -57,49 +56,6 @@ class SamplePictures:
 
     label: str
     pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StageSummary:
-    """A run of blocks at one resolution: what they are, the (h, w) and channels they hand on, and their cost.
-
-    `size_px` (0, 0) marks what comes after global pooling.
-    """
-
-    name: str
-    blocks: int
-    kind: str
-    channels: int
-    size_px: tuple[int, int]
-    params: int
-    macs: int
-
-
-@dataclass(frozen=True, slots=True)
-class LayerMemory:
-    """Activation bytes / 10^6 alive at float32 while one layer runs."""
-
-    name: str
-    alive_mb: float
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSummary:
-    """A network and its cost at one resolution, for one image. `alpha` None: a network without a multiplier."""
-
-    name: str
-    alpha: float | None
-    resolution_px: tuple[int, int]
-    classes: int
-    in_channels: int
-    params: int
-    macs: int
-    flash_mb: FlashMB
-    peak_activation_mb: ActivationMB
-    peak_layer: str
-    training_mb_per_image: float
-    stages: tuple[StageSummary, ...] = ()
-    memory: tuple[LayerMemory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

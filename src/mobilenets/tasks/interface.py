@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Calibration, Evaluation, Labels, Split, UnreadableFile
+from ..records import Calibration, Labels, Split, UnreadableFile
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +23,9 @@ Outputs: TypeAlias = Any
 
 Targets: TypeAlias = Any
 """The truth of N images, as the task's data gives it: int64 (N,) class indices for classification."""
+
+Figures: TypeAlias = Any
+"""What a task measures: a frozen record of its own (`records.Evaluation` for classification) that is its own JSON."""
 
 
 class Result(Protocol):
@@ -96,11 +99,11 @@ class Decoding(Protocol):
         files: Sequence[str],
         calibration: Calibration | None = None,
         unreadable: tuple[UnreadableFile, ...] = (),
-    ) -> Evaluation:
+    ) -> Figures:
         """The task's figures on labelled images."""
         ...
 
-    def metric_of(self, evaluation: Evaluation) -> float:
+    def metric_of(self, evaluation: Figures) -> float:
         """The primary metric in 0..1, larger is better: what `best` is chosen by."""
         ...
 
