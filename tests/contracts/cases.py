@@ -15,7 +15,7 @@ CLASSES = ("ant", "bee", "cow", "dog")
 
 def tiny_spec() -> Spec:
     """A network that learns eight images in seconds."""
-    return resolve("mobilenetv2", alpha=0.35, resolution_px=(32, 32), stem_stride=1)
+    return resolve("mobilenetv1", alpha=0.25, resolution_px=(32, 32), stem_stride=1)
 
 
 def eight_images() -> np.ndarray:

@@ -18,7 +18,7 @@ from mobilenets.records import Calibration, Labels
 from mobilenets.specs import Spec
 from mobilenets.tasks import Result, TaskRow
 
-STEPS = 60
+STEPS = 80
 PICTURES_PX = ((1, 1), (24, 40), (3, 700))
 
 
