@@ -93,11 +93,13 @@ class Dataset:
 
 
 def without_files(dataset: Dataset, unreadable: Iterable[UnreadableFile]) -> Dataset:
-    """`dataset` less the files named (as `DataHealth.unreadable` names them); they move to its `unreadable`."""
-    found = {entry.file: entry for entry in (*dataset.unreadable, *unreadable)}
+    """`dataset` less the files named, as `DataHealth` or `Pictures` name them; they move to its `unreadable`."""
+    told = {str(sample.file): dataset.relative(sample.file) for sample in dataset.samples}
+    listed = (replace(entry, file=told.get(entry.file, entry.file)) for entry in (*dataset.unreadable, *unreadable))
+    found = {entry.file: entry for entry in listed}
 
     def kept(split: Split) -> tuple[Sample, ...]:
-        return tuple(sample for sample in dataset.split(split) if dataset.relative(sample.file) not in found)
+        return tuple(sample for sample in dataset.split(split) if told[str(sample.file)] not in found)
 
     return replace(dataset, train=kept("train"), val=kept("val"), test=kept("test"), unreadable=tuple(found.values()))
 

@@ -55,6 +55,7 @@ _UNREAD = (
 _JPEG_READ = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
 _JPEG_KINDS = {0xC3: "lossless JPEG", 0xC7: "lossless JPEG", 0xCB: "lossless JPEG", 0xCF: "lossless JPEG"}
 _MAX_MARKERS = 10_000
+_MAX_RUBBISH = 4096
 
 
 class Undecodable(Exception):
@@ -95,7 +96,7 @@ def sniff(file: BinaryIO, length: int) -> Declared:
 
 def _format(head: bytes) -> str | None:
     starts = {
-        b"\xff\xd8": "JPEG",
+        b"\xff\xd8\xff": "JPEG",
         b"\x89PNG\r\n\x1a\n": "PNG",
         b"GIF87a": "GIF",
         b"GIF89a": "GIF",
@@ -167,14 +168,7 @@ def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
     """The size in the frame header (SOFn). Raises Undecodable for a coding process that the decoder lacks."""
     file.seek(2)
     for _ in range(_MAX_MARKERS):
-        byte = file.read(1)
-        while byte and byte != b"\xff":  # rubbish between segments is passed over, as decoders do
-            byte = file.read(1)
-        while byte == b"\xff":
-            byte = file.read(1)
-        if not byte:
-            raise Undecodable("truncated", "the file ends before its pixels begin")
-        marker = byte[0]
+        marker = _marker(file)
         if marker in (0xD9, 0xDA):
             return None
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
@@ -190,6 +184,20 @@ def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
             raise Undecodable("unsupported", f"JPEG of {bits} bits a sample")
         return height, width
     raise Undecodable("corrupt", f"more than {_MAX_MARKERS} JPEG markers before the first frame")
+
+
+def _marker(file: BinaryIO) -> int:
+    """The next JPEG marker; a little rubbish between segments is passed over, as decoders do."""
+    chunk = file.read(_MAX_RUBBISH)
+    at = chunk.find(b"\xff")
+    while 0 <= at < len(chunk) and chunk[at] == 0xFF:
+        at += 1
+    if 0 <= at < len(chunk):
+        file.seek(at + 1 - len(chunk), 1)
+        return chunk[at]
+    if len(chunk) < _MAX_RUBBISH:
+        raise Undecodable("truncated", "the file ends before its pixels begin")
+    raise Undecodable("corrupt", f"no JPEG marker in {_MAX_RUBBISH} bytes")
 
 
 def _bmp_size(header: bytes) -> tuple[int, int]:

@@ -7,6 +7,7 @@ decided in formats.py (which decoder, how large), orientation.py (which way is u
 import contextlib
 import importlib
 import io
+import logging
 import os
 import stat
 import threading
@@ -29,7 +30,9 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused by the size they declare, before memory is asked for: a 61-megapixel camera still fits.
-Decoding takes about 7 bytes a pixel at its peak (JPEG, PNG), up to 16 (WebP, AVIF)."""
+Of formats whose decoders take about 20 bytes a pixel instead of 8 (_HEAVY), half as many. Peak: 650 MB."""
+
+_HEAVY = ("WEBP", "AVIF", "JPEG2000")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +57,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
     Args:
         source: a path, the bytes of an image file, a file open for binary reading (read from its start), or a uint8
             array (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, which goes through the same colour rules.
-        max_pixels: a picture that declares more is refused before it is decoded.
+        max_pixels: a picture that declares more is refused before it is decoded; WebP, AVIF and JPEG 2000 at half of
+            it, because their decoders take more than twice the memory.
 
     Transparency is composed onto white, 16-bit and float grey are scaled, not clipped, ICC profiles are left aside;
     docs/data.md has every rule. Safe to call from several threads; no global setting of Pillow is changed.
@@ -88,10 +92,8 @@ def decode_image(
             return _decode(file, max_pixels, enough_px)
     except Undecodable as error:
         raise UnreadableImage(name, error.kind, error.cause) from error
-    except FileNotFoundError as error:
-        raise UnreadableImage(name, "missing", "no such file") from error
-    except PermissionError as error:
-        raise UnreadableImage(name, "missing", "no permission to read it") from error
+    except OSError as error:  # of the file system: what a decoder raises has become Undecodable
+        raise UnreadableImage(name, "missing", error.strerror or str(error)) from error
 
 
 def _name_of(source: object) -> str:
@@ -109,21 +111,27 @@ def _opened(source: object) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        if "\0" in str(path):
+            raise Undecodable("missing", "no file name has a null character")
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise Undecodable("not an image", "a folder" if stat.S_ISDIR(mode) else "not a regular file")
         with path.open("rb") as opened:
             yield opened
-    elif hasattr(source, "read"):
+    elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
         file = cast(BinaryIO, source)
         yield file if file.seekable() else io.BytesIO(file.read())
     else:
-        raise BadData(f"an image is a path, bytes, an open binary file or a uint8 array, not {type(source).__name__}")
+        raise BadData(
+            f"an image is a path, bytes, a file open for binary reading or a uint8 array, not {type(source).__name__}"
+        )
 
 
 def _decode(file: BinaryIO, max_pixels: int, enough_px: int | None) -> DecodedImage:
     length = file.seek(0, os.SEEK_END)
     declared = sniff(file, length)
+    if declared.format in _HEAVY:
+        max_pixels //= 2
     _refuse_large(declared.size_px, max_pixels)
     file.seek(0)
     try:
@@ -196,6 +204,7 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint8]:
 
 # --- warnings -----------------------------------------------------------------------------------------------------
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, ours by then, go to stderr unasked
 _reading = threading.local()
 
 

@@ -14,7 +14,7 @@ from .formats import Undecodable
 BACKGROUND = (255, 255, 255)
 """What stands behind transparent pixels: white, as viewers and web pages show it."""
 
-_BAND_PX = 4_000_000
+_BAND_PX = 1_000_000
 _PLAIN = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -41,9 +41,11 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def over_background(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 (H, W, 4), alpha not multiplied in, over BACKGROUND: uint8 (H, W, 3), rounded to nearest."""
-    alpha = rgba[:, :, 3:].astype(np.uint32)
-    mixed = rgba[:, :, :3] * alpha + np.array(BACKGROUND, np.uint32) * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+    alpha = rgba[:, :, 3:].astype(np.uint16)
+    mixed = rgba[:, :, :3] * alpha
+    mixed += np.array(BACKGROUND, np.uint16) * (255 - alpha) + np.uint16(128)
+    mixed += mixed >> 8  # with the shift below: the nearest of x / 255, exactly, within 16 bits
+    return (mixed >> 8).astype(np.uint8)
 
 
 def _has_transparency(image: Image.Image) -> bool:
