@@ -106,14 +106,14 @@ def _flash_bytes(counts: Sequence[StepCount], precision: Precision) -> int:
 
 def _layer(placed: Placed, count: StepCount) -> LayerCost:
     step = placed.step
-    windowed = isinstance(step, (ConvStep, PoolStep))
+    windowed = step if isinstance(step, (ConvStep, PoolStep)) else None
     return LayerCost(
         name=placed.name,
         kind=_kind(placed.name, step),
         c_in=placed.c_in,
         c_out=placed.c_out,
-        kernel=step.kernel if windowed else (1, 1),
-        stride=step.stride if windowed else (1, 1),
+        kernel=windowed.kernel if windowed else (1, 1),
+        stride=windowed.stride if windowed else (1, 1),
         size_px=placed.size_out,
         params=count.params,
         macs=count.macs,

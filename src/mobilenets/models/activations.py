@@ -23,7 +23,7 @@ class ClampedLine(nn.Module):
         return f"slope={self.slope:g}, offset={self.offset:g}, ceiling={self.ceiling:g}, times_x={self.times_x}"
 
 
-class HardSwishInPlace(nn.Module):
+class LeanHardswish(nn.Hardswish):
     """h-swish that overwrites its input where no gradient will ask for it (the gradient needs the input)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def activation(act: Activation, channels: int) -> nn.Module | None:
         case "relu6":
             return nn.ReLU6(inplace=True)
         case "hard_swish":
-            return nn.Hardswish()
+            return LeanHardswish()
         case "hard_sigmoid":
             return nn.Hardsigmoid()
         case "swish":

@@ -47,24 +47,28 @@ def load_exact(
 def adapt_stem(
     weights: NDArray[np.generic], in_channels: int, how: Literal["sum", "mean"] = "sum"
 ) -> NDArray[np.generic]:
-    """A stem's filters (c_out, c_in, kh, kw) for images of `in_channels`.
+    """A stem's filters (c_out, c_in, kh, kw) for images of another number of channels.
 
-    "sum": every channel of the new image gets the summed filter / in_channels, so that a grey image, alone or copied
-    into every channel, is answered as the same grey in all old channels is. "mean": every channel gets the mean
-    filter, so that channels of the old scale keep their own weight and sums grow with their number.
+    "sum": every channel gets the filters' sum / in_channels, so that a grey picture, alone or copied into every
+    channel, is answered exactly as before; the choice for grey. "mean": the old channels keep their filters and each
+    further one starts with their mean, the choice for colour with depth or infrared beside it; where there are fewer
+    channels than before, each has the mean, and answers are weaker by that.
 
     Raises: UsageError for weights of another rank or no channel.
     """
     if weights.ndim != 4 or in_channels < 1:
-        raise UsageError(
-            f"a stem's weights have 4 axes and at least one input channel, not {weights.shape}, {in_channels}"
-        )
+        raise UsageError(f"stem weights need 4 axes, and at least one channel; got {weights.shape}, {in_channels}")
+    c_in = weights.shape[1]
+    if in_channels == c_in:
+        return weights.copy()
     match how:
         case "sum":
-            one = weights.sum(axis=1, keepdims=True) / in_channels
+            adapted = np.repeat(weights.sum(axis=1, keepdims=True) / in_channels, in_channels, axis=1)
         case "mean":
-            one = weights.mean(axis=1, keepdims=True)
-    return np.repeat(one, in_channels, axis=1).astype(weights.dtype)
+            mean = weights.mean(axis=1, keepdims=True)
+            further = np.repeat(mean, in_channels - c_in if in_channels > c_in else in_channels, axis=1)
+            adapted = np.concatenate((weights, further), axis=1) if in_channels > c_in else further
+    return adapted.astype(weights.dtype)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

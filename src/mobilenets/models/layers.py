@@ -89,6 +89,8 @@ class LayerScale(nn.Module):
 class Pooling(nn.Module):
     """Maximum, mean of the real cells, or binomial blur. (N, C, H, W) -> (N, C, H', W'), see `specs.map_size`."""
 
+    window: Tensor
+
     def __init__(self, step: PoolStep) -> None:
         super().__init__()
         self.kind, self.kernel, self.stride, self.same = step.kind, step.kernel, step.stride, step.padding == "same"

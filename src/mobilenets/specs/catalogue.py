@@ -4,7 +4,7 @@ Paper-exact and checkpoint-exact differ in details that no shape shows. A name s
 
 | dialect | names, e.g. | whose details | width rule | padding | norm eps, momentum | V1 has |
 |---|---|---|---|---|---|---|
-| paper | `mobilenetv2`, `mobilenet_v4_conv_small` | the paper's | slim's, see `WidthRule` | symmetric | 1e-5, 0.1 | ReLU |
+| paper | `mobilenetv2`, `mobilenetv3_large` | the paper's | slim's, see `WidthRule` | symmetric | 1e-5, 0.1 | ReLU |
 | timm | `mobilenetv2_100`, `mobilenetv3_large_075` | timm's weights | timm's | symmetric | 1e-5, 0.1 | ReLU6 |
 | timm_tf | `tf_mobilenetv3_large_100` | Google's, in timm | timm's | SAME | 1e-3, 0.1 | |
 | torchvision | `mobilenet_v2` | torchvision's | slim's | symmetric | 1e-5, 0.1 | |

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from ..errors import SpecError
 from .activation import Activation, check_activation
 from .checks import Sides, check_count, pair
-from .steps import AttentionStep, ConvStep, Padding, PoolStep, ScaleStep, SqueezeStep, Step
+from .steps import AttentionStep, ConvStep, Padding, Pair, PoolStep, ScaleStep, SqueezeStep, Step
 
 NormKind = Literal["batch", "batch_bias", "bias", "none"]
 """What follows each convolution of a row: a batch norm; a bias and a batch norm; a bias alone, as files with folded
@@ -251,10 +251,6 @@ class MQA:
         if self.norm not in ("batch", "bias"):
             raise SpecError(f"MQA.norm must be 'batch' or 'bias', not {self.norm!r}")
 
-    @property
-    def stride(self) -> Sides:
-        return 1
-
     def steps(self, c_in: int, padding: Padding) -> tuple[Step, ...]:
         attention = AttentionStep(
             "attention", c_in, self.heads, self.key_dim, self.kv_stride, self.kernel, self.dilation, padding,
@@ -298,6 +294,11 @@ class Pool:
 
 Row: TypeAlias = Conv | Depthwise | Separable | Bottleneck | FusedBottleneck | UIB | MQA | Pool
 _Strided: TypeAlias = Conv | Depthwise | Separable | Bottleneck | FusedBottleneck | UIB
+
+
+def stride_of(row: Row) -> Pair:
+    """(vertical, horizontal) stride of the whole row."""
+    return (1, 1) if isinstance(row, MQA) else pair("stride", row.stride)
 
 
 def _check_row(row: _Strided, *, kernel: Sides, **counts: int) -> None:

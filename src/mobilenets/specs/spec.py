@@ -12,7 +12,7 @@ from ..codec import from_json, to_json
 from ..errors import SpecError
 from .activation import Activation, check_activation
 from .checks import MOST_CHANNELS, check_count, check_share, pair
-from .rows import Conv, NormKind, Row
+from .rows import Conv, NormKind, Row, stride_of
 from .steps import ConvStep, Pair, Step, map_size
 
 Generation = Literal["v1", "v2", "v3", "edgetpu", "v4", "own"]
@@ -136,7 +136,7 @@ class Spec:
                     inner = (inner[0] * step.stride[0], inner[1] * step.stride[1])
                     if step.name in ("expand", "dw"):
                         found.append(Tap(f"{name}.{step.name}", step.c_out, *inner))
-            vertical, horizontal = pair("stride", row.stride)
+            vertical, horizontal = stride_of(row)
             stride = (stride[0] * vertical, stride[1] * horizontal)
             found.append(Tap(name, c_out, *stride))
         return tuple(found)
@@ -163,7 +163,7 @@ class Spec:
 
 def is_pointwise(row: Row) -> bool:
     """Whether the row is a plain 1x1 convolution that keeps the map's size."""
-    return isinstance(row, Conv) and row.kernel in (1, (1, 1)) and row.stride in (1, (1, 1))
+    return isinstance(row, Conv) and row.kernel in (1, (1, 1)) and stride_of(row) == (1, 1)
 
 
 def check(spec: Spec) -> None:

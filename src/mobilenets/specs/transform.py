@@ -4,8 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ..errors import SpecError
-from .checks import pair
-from .rows import Bottleneck, Conv, FusedBottleneck, NormKind, Pool, Row
+from .rows import MQA, Bottleneck, Conv, FusedBottleneck, NormKind, Pool, Row, stride_of
 from .spec import Spec
 from .width import make_divisible, squeezed
 
@@ -56,11 +55,11 @@ def dilate(spec: Spec, output_stride: int, *, when: Literal["next", "at_once"] =
     if output_stride not in (8, 16, 32):
         raise SpecError(f"output_stride must be 8, 16 or 32, not {output_stride!r}")
     rows: list[Row] = []
-    stride, dilation = max(pair("stride", spec.stem.stride)), 1
+    stride, dilation = max(stride_of(spec.stem)), 1
     for i, row in enumerate(spec.rows):
-        own = max(pair("stride", row.stride))
+        own = max(stride_of(row))
         if own > 1 and stride * own > output_stride:
-            if isinstance(row, Pool):
+            if isinstance(row, (Pool, MQA)):
                 raise SpecError(f"{spec.name}: blocks.{i} is a pooling, which can't be dilated to {output_stride}")
             reached = dilation * own
             rows.append(replace(row, stride=1, dilation=reached if when == "at_once" else dilation))
@@ -79,7 +78,7 @@ def reduced_tail(spec: Spec, how: Literal["detection", "segmentation"] = "detect
 
     Raises: SpecError where no row has a stride, or where a row of the tail is none that can be halved.
     """
-    first = max((i for i, row in enumerate(spec.rows) if pair("stride", row.stride) != (1, 1)), default=-1)
+    first = max((i for i, row in enumerate(spec.rows) if stride_of(row) != (1, 1)), default=-1)
     if first < 0:
         raise SpecError(f"{spec.name}: no row has a stride, so there is no tail to reduce")
     rows = list(spec.rows)

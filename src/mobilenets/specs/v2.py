@@ -15,12 +15,13 @@ TABLE = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+REPEATS = tuple(row[2] for row in TABLE)
 # timm's depth multipliers: repeats of the middle stages * 1.2 or 1.4, rounded up, first and last stage kept.
 REPEATS_110D = (1, 3, 4, 5, 4, 4, 1)
 REPEATS_120D = (1, 3, 5, 6, 5, 5, 1)
 
 
-def mobilenet_v2(name: str, repeats: Sequence[int] = tuple(n for _, _, n, _ in TABLE)) -> Spec:
+def mobilenet_v2(name: str, repeats: Sequence[int] = REPEATS) -> Spec:
     """V2, with other `repeats` per stage where timm's depth multiplier asks for them."""
     stem = Conv(3, 32, 2, act="relu6")
     rows: list[Row] = []
