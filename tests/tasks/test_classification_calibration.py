@@ -81,9 +81,9 @@ def test_reliability_worked_by_hand() -> None:
 
 def test_the_threshold_is_the_promised_order_statistic() -> None:
     energy = np.random.default_rng(0).permutation(np.arange(100.0))
-    assert fit_threshold(energy) == 98.0, "ceil(101 * 0.98) = 99th smallest of 0..99"
-    assert fit_threshold(np.arange(49.0)) == 48.0
-    assert fit_threshold(np.arange(48.0)) is None, "48 images can't promise 98 %"
+    assert fit_threshold(energy) == 97.0, "ceil(101 * 0.97) = 98th smallest of 0..99"
+    assert fit_threshold(np.arange(33.0)) == 32.0
+    assert fit_threshold(np.arange(32.0)) is None, "32 images can't promise 97 %"
 
 
 def test_new_known_images_are_kept_as_promised() -> None:
@@ -94,7 +94,7 @@ def test_new_known_images_are_kept_as_promised() -> None:
         for _ in range(150)
     ]
     assert np.mean(kept) >= KEEP - 0.002
-    assert np.mean(kept) < 0.999, "a threshold that lets everything through keeps the promise and is of no use"
+    assert np.mean(kept) < 0.99, "a threshold that lets everything through keeps the promise and is of no use"
 
 
 @pytest.mark.parametrize("images", [100, 200])
@@ -111,9 +111,9 @@ def test_unknown_pictures_are_refused_and_known_ones_are_not(images: int) -> Non
     calibration = DECODING.calibrate(*known(images), split="val")
     fresh = DECODING.decode(known(1000)[0], labels=labels, calibration=calibration)
     unknown = DECODING.decode(rng.normal(0, 1.5, (1000, 10)), labels=labels, calibration=calibration)
-    assert np.mean([answer.known for answer in fresh]) > 0.95
+    assert np.mean([answer.known for answer in fresh]) > 0.92, "0.97 on average over validation splits"
     assert np.mean([answer.known for answer in unknown]) < 0.10
-    assert calibration.known_kept >= 0.98
+    assert calibration.known_kept >= KEEP
     never = DECODING.decode(rng.normal(0, 1.5, (50, 10)), labels=labels, calibration=Calibration())
     assert all(answer.known for answer in never), "without a threshold nothing is refused"
 
