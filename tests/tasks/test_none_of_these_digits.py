@@ -1,7 +1,9 @@
 """None of these on a network that was really trained: what share of unknown pictures each quantile refuses.
 
-Run with `pytest -m slow -s tests/tasks/test_none_of_these_digits.py` to print the table that calibration.py quotes.
+Run with `pytest -m slow --log-cli-level=info` and this file to see the table that calibration.py quotes.
 """
+
+import logging
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mobilenets.specs import resolve
 from mobilenets.tasks import decoding, task
 from mobilenets.tasks.classification.calibration import KEEP, energies, fit_threshold
 
+log = logging.getLogger(__name__)
 LABELS = Labels(tuple("0123456789"))
 EPOCHS, BATCH = 12, 32
 
@@ -65,7 +68,8 @@ def test_unknown_pictures_are_refused_on_trained_digits() -> None:
     val = energies(logits(pictures[:180]), calibration.temperature)
     for keep in (0.95, KEEP, 0.98):
         limit = fit_threshold(val, keep)
-        print(keep, {name: f"{np.mean(found > limit):.0%} refused" for name, found in energy.items()})
+        refused = ", ".join(f"{np.mean(found > limit):.0%} of {name}" for name, found in energy.items())
+        log.info("at %s refused: %s", keep, refused)
     limit = calibration.energy_threshold
     assert limit is not None
     assert np.mean(energy["fresh digits"] > limit) < 0.08
