@@ -36,10 +36,10 @@ __getattr__, __dir__ = lazy(
         "preprocess": ".preprocessing",
         "preprocess_batch": ".preprocessing",
         "read_image": ".image",
-        "read_split": ".split",
+        "read_split": ".splitfile",
         "with_labels": ".dataset",
         "without_files": ".dataset",
-        "write_split": ".split",
+        "write_split": ".splitfile",
     },
 )
 
@@ -57,5 +57,5 @@ if TYPE_CHECKING:
     from .preprocessing import preprocess as preprocess
     from .preprocessing import preprocess_batch as preprocess_batch
     from .sources.opening import open_dataset as open_dataset
-    from .split import read_split as read_split
-    from .split import write_split as write_split
+    from .splitfile import read_split as read_split
+    from .splitfile import write_split as write_split

@@ -7,11 +7,8 @@ decided in formats.py (which decoder, how large), orientation.py (which way is u
 import contextlib
 import importlib
 import io
-import logging
 import os
 import stat
-import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +22,7 @@ from ..errors import BadData, UnreadableImage
 from .formats import READERS, Declared, Undecodable, sniff
 from .modes import over_background, to_rgb
 from .orientation import orientation_of, turned
+from .quiet import pillow_is_quiet
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | NDArray[np.uint8]
 
@@ -135,7 +133,7 @@ def _decode(file: BinaryIO, max_pixels: int, enough_px: int | None) -> DecodedIm
     _refuse_large(declared.size_px, max_pixels)
     file.seek(0)
     try:
-        with _pillow_is_quiet():
+        with pillow_is_quiet():
             image = _reader(declared.format)(file)
             _refuse_large((image.size[1], image.size[0]), max_pixels)
             whole = image.size
@@ -200,38 +198,3 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint8]:
     if array.ndim == 2 or shape[2] == 1:
         return np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
     return over_background(array) if shape[2] == 4 else np.ascontiguousarray(array)
-
-
-# --- warnings -----------------------------------------------------------------------------------------------------
-
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, ours by then, go to stderr unasked
-_reading = threading.local()
-
-
-class _WhileReading:
-    """Stands where a warning filter keeps a pattern: matches any text, in a thread that is decoding, nowhere else."""
-
-    def match(self, text: str, pos: int = 0) -> bool:
-        return getattr(_reading, "now", False)
-
-
-_FILTER = ("ignore", _WhileReading(), Warning, None, 0)
-
-
-@contextlib.contextmanager
-def _pillow_is_quiet() -> Iterator[None]:
-    """Pillow's warnings are decided upon here (size, EXIF), so none goes out, nor stops a reader under -W error.
-
-    `warnings.catch_warnings` swaps the filters of all threads and can leave another thread's behind; this filter says
-    nothing outside of our own decoding, so where it stays does not matter.
-    """
-    filters = cast("list[object]", warnings.filters)
-    if not filters or filters[0] is not _FILTER:
-        with contextlib.suppress(ValueError):
-            filters.remove(_FILTER)
-        filters.insert(0, _FILTER)
-    _reading.now = True
-    try:
-        yield
-    finally:
-        _reading.now = False

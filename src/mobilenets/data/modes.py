@@ -30,7 +30,8 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
             pixels[rows] = np.clip((values - low) * scale + 0.5, 0, 255).astype(np.uint8)[:, :, None]
     elif image.mode in _WITH_ALPHA or (image.mode in _PLAIN and _has_transparency(image)):
         for rows, band in _bands(image):
-            pixels[rows] = over_background(np.asarray(band.convert("RGBA")))
+            straight = band.convert("LA") if band.mode == "La" else band  # Pillow knows no other way out of La
+            pixels[rows] = over_background(np.asarray(straight.convert("RGBA")))
     elif image.mode in _PLAIN:
         for rows, band in _bands(image):
             pixels[rows] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...errors import BadData
 from ..dataset import Dataset
-from ..split import read_split
+from ..splitfile import read_split
 from .digits import digits
 from .folders import class_folders
 from .table import csv_table
