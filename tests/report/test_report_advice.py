@@ -28,6 +28,10 @@ def leaking(report: FitReport) -> FitReport:
 def test_verdicts_in_order_of_weight() -> None:
     assert verdict(GOOD).state == "good"
     assert verdict(dataclasses.replace(GOOD, warnings=("Look.",))).reason == "Look."
+    health = example(10).data
+    assert health is not None
+    rare = dataclasses.replace(GOOD, data=health, warnings=health.warnings)
+    assert verdict(rare).state == "good", "a warning about the data stands in its own section"
     assert verdict(dataclasses.replace(GOOD, verification=())).headline == "Not verified"
     assert verdict(leaking(GOOD)).state == "caution"
     assert "1\u00a0group" in verdict(leaking(GOOD)).reason

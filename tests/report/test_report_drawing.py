@@ -37,6 +37,8 @@ def test_percent_never_rounds_to_a_certainty(share: float, text: str) -> None:
         (figures.count(5_483_032), "5,483,032"),
         (figures.milliseconds(0.8312), "0.831 ms"),
         (figures.milliseconds(1234.5), "1,234 ms"),
+        (figures.seconds(0.0142), "14.2 ms"),
+        (figures.seconds(3.2), "3.20 s"),
         (figures.megabytes(21.93), "21.9 MB"),
         (figures.megabytes(0.0216), "21.6 kB"),
         (figures.megabytes(0.0), "0 kB"),

@@ -166,6 +166,7 @@ def strings_of(value: Any) -> Iterator[str]:
 
 def written_forms(number: float) -> Iterator[str]:
     forms = [figures.decimal(number), figures.milliseconds(number), figures.megabytes(number), figures.duration(number)]
+    forms.append(figures.seconds(number))
     forms += [figures.percent(number), figures.percent(number, 0), f"{number:g}"]
     if number == int(number) and number >= 0:
         forms += [figures.count(int(number)), figures.short(int(number)), str(int(number))]

@@ -3,6 +3,7 @@
 The rules only compare fields; each limit stands here with its reason.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -57,8 +58,8 @@ def verdict(report: FitReport) -> Verdict:
         return Verdict("caution", "Test figures not to be trusted", reason)
     if not report.verification:
         return Verdict("caution", "Not verified", "No exported file was compared with the trained network.")
-    if report.warnings:
-        return Verdict("caution", "Works, with a warning", report.warnings[0])
+    if warnings := own_warnings(report):
+        return Verdict("caution", "Works, with a warning", warnings[0])
     files = ", ".join(v.file for v in report.verification)
     return Verdict(
         "good", "Exported file verified", f"{files} answers as the trained network does, from the same image files."
@@ -68,6 +69,12 @@ def verdict(report: FitReport) -> Verdict:
 def next_steps(report: FitReport) -> tuple[str, ...]:
     """At most five sentences, the most pressing first."""
     return tuple([*_about_verification(report), *_about_data(report), *_about_fit(report), *_about_answers(report)][:5])
+
+
+def own_warnings(report: FitReport) -> tuple[str, ...]:
+    """The report's warnings beside those of the data, which its own section shows: a rare class is no alarm."""
+    known = report.data.warnings if report.data is not None else ()
+    return tuple(warning for warning in report.warnings if warning not in known)
 
 
 def most_confused(evaluation: Evaluation, most: int) -> tuple[Confusion, ...]:
@@ -107,11 +114,12 @@ def _about_data(report: FitReport) -> list[str]:
 
 def _about_fit(report: FitReport) -> list[str]:
     training, test, steps = report.training, report.test, []
-    if training is None or not training.history:
+    judged = [row for row in training.history if math.isfinite(row.metric)] if training is not None else []
+    if training is None or not judged:
         return []
     if training.stopped == "interrupted":
         steps.append("Training was interrupted: go on with --resume, then judge the figures.")
-    last = training.history[-1]
+    last = judged[-1]
     gap = last.train_metric - last.metric
     if test is not None and test.top1 < LOW_TOP1 and gap > OVERFIT_GAP:
         steps.append(

@@ -37,6 +37,11 @@ def milliseconds(value: float) -> str:
     return f"{_three(value)}{SPACE}ms"
 
 
+def seconds(value: float) -> str:
+    """0.0142 -> "14.2 ms", 3.2 -> "3.20 s": how long a step or a pass took."""
+    return milliseconds(value * 1000) if value < 1 else f"{_three(value)}{SPACE}s"
+
+
 def megabytes(value: float) -> str:
     """5.483 -> "5.48 MB"; below a tenth in kB."""
     return f"{_three(value)}{SPACE}MB" if value >= 0.1 else f"{_three(value * 1000)}{SPACE}kB"

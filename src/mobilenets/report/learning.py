@@ -1,5 +1,6 @@
 """The sections about what was learnt from: data health, network and its cost, memory, training."""
 
+import math
 from collections.abc import Sequence
 
 from ..records import ClassCount, Duplicate, EpochRow
@@ -111,7 +112,7 @@ def training_section(report: FitReport) -> Html:
         ("Time", figures.duration(training.seconds)),
         ("Ended", training.stopped),
         ("Batch", f"{training.batch} images, {training.memory_format}, {training.precision}"),
-        ("Timed choices (ms per step)", ", ".join(f"{k} {figures.decimal(v)}" for k, v in training.timings.items())),
+        ("Timed", ", ".join(f"{k.removesuffix('_s')} {figures.seconds(v)}" for k, v in training.timings.items())),
     )
     recipe = facts((name, _value(value)) for name, value in training.recipe.items())
     return section(
@@ -202,9 +203,9 @@ def _epochs(history: Sequence[EpochRow]) -> Html:
         (
             Cell(str(r.epoch)),
             Cell(figures.decimal(r.train_loss)),
-            Cell(figures.decimal(r.val_loss)),
+            Cell(figures.decimal(r.val_loss) if math.isfinite(r.val_loss) else "–"),
             Cell(figures.percent(r.train_metric)),
-            Cell(figures.percent(r.metric)),
+            Cell(figures.percent(r.metric) if math.isfinite(r.metric) else "–"),
             Cell(figures.decimal(r.lr)),
             Cell(figures.decimal(r.images_per_s)),
         )

@@ -2,7 +2,7 @@
 
 from ..records import BenchRow, Check, Machine, Verification
 from . import figures
-from .advice import most_confused, worst_first
+from .advice import most_confused, own_warnings, worst_first
 from .markup import NOTHING, Html, el, join
 from .parts import Cell, Table, facts, picture, section, sentences, table, tile, tiles
 from .plots import confusion_map, reliability_chart
@@ -126,7 +126,7 @@ def speed_section(report: FitReport) -> Html:
     slowest = max(row.median_ms for row in bench.rows) or 1.0
     columns = (
         ("network", False), ("target", False), ("threads", True), ("batch", True), ("median", True), ("p90", True),
-        ("images/s", True), ("file", True), ("load", True), ("runs", True),
+        ("images/s", True), ("file", True), ("load", True),
     )  # fmt: skip
     grid = table(Table(columns, [_bench_row(row, slowest) for row in bench.rows], sortable=True))
     noise = f"the same row timed twice differs by a factor of {figures.decimal(bench.aa_spread)}"
@@ -138,8 +138,10 @@ def provenance_section(report: FitReport) -> Html:
     command = el("div", el("h3", "Make it again"), el("pre", el("code", report.command)), cls="again")
     again = command if report.command else NOTHING
     pairs = (("Model file", report.model), ("Created", figures.moment(report.created)), *report.provenance)
-    warnings = sentences(report.warnings, cls="warnings")
-    return section("provenance", "Provenance", warnings, sentences(report.notes), facts(pairs), again)
+    shown = report.training.notes if report.training is not None else ()
+    notes = sentences(note for note in report.notes if note not in shown)
+    warnings = sentences(own_warnings(report), cls="warnings")
+    return section("provenance", "Provenance", warnings, notes, facts(pairs), again)
 
 
 def _splits(report: FitReport) -> Html:
@@ -200,7 +202,6 @@ def _bench_row(row: BenchRow, slowest: float) -> tuple[Cell, ...]:
         Cell(figures.decimal(row.images_per_s), sort=row.images_per_s),
         Cell(figures.megabytes(row.file_mb), sort=row.file_mb),
         Cell(figures.milliseconds(row.load_ms) if row.load_ms else "–", sort=row.load_ms),
-        Cell(figures.count(row.rounds) if row.rounds else "–", sort=row.rounds),
     )
 
 
