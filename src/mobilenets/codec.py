@@ -59,6 +59,12 @@ def from_json(kind: type[T], text: str, *, where: str = "") -> T:
     return decode(kind, data, where=where)
 
 
+def shown(data: object) -> str:
+    """`data` as an error message shows it: its repr, cut to 60 characters."""
+    text = repr(data)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _is_union(kind: Any) -> bool:
     return get_origin(kind) in (Union, types.UnionType)
 
@@ -89,11 +95,11 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         if data not in args:
-            raise BadData(f"{where}: must be one of {', '.join(map(repr, args))}, not {data!r}")
+            raise BadData(f"{where}: must be one of {', '.join(map(repr, args))}, not {shown(data)}")
         return data
     if origin in (tuple, list):
         if not isinstance(data, list):
-            raise BadData(f"{where}: must be a list, not {data!r}")
+            raise BadData(f"{where}: must be a list, not {shown(data)}")
         varying = origin is list or (len(args) == 2 and args[1] is Ellipsis)
         if not varying and len(args) != len(data):
             raise BadData(f"{where}: must have {len(args)} items, not {len(data)}")
@@ -102,7 +108,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         return items if origin is list else tuple(items)
     if origin is dict:
         if not isinstance(data, dict):
-            raise BadData(f"{where}: must be an object, not {data!r}")
+            raise BadData(f"{where}: must be an object, not {shown(data)}")
         return {key: _decode(args[1], item, f"{where}.{key}") for key, item in data.items()}
     return _decode_plain(kind, data, where)
 
@@ -116,7 +122,7 @@ def _decode_plain(kind: Any, data: Any, where: str) -> Any:
         return float(data)
     if isinstance(kind, type) and isinstance(data, kind) and isinstance(data, bool) == (kind is bool):
         return data
-    raise BadData(f"{where}: must be {getattr(kind, '__name__', kind)}, not {data!r}")
+    raise BadData(f"{where}: must be {getattr(kind, '__name__', kind)}, not {shown(data)}")
 
 
 def _decode_union(kind: Any, data: Any, where: str) -> Any:
@@ -127,8 +133,8 @@ def _decode_union(kind: Any, data: Any, where: str) -> Any:
         if classes:
             names = {c.__name__: c for c in classes}
             tag = data.get(TAG)
-            if tag not in names:
-                raise BadData(f"{where}.{TAG}: must be one of {', '.join(names)}, not {tag!r}")
+            if not isinstance(tag, str) or tag not in names:
+                raise BadData(f"{where}.{TAG}: must be one of {', '.join(names)}, not {shown(tag)}")
             return _decode_dataclass(names[tag], {k: v for k, v in data.items() if k != TAG}, where)
     errors = []
     for member in get_args(kind):
@@ -141,11 +147,11 @@ def _decode_union(kind: Any, data: Any, where: str) -> Any:
 
 def _decode_dataclass(kind: type, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
-        raise BadData(f"{where}: must be an object, not {data!r}")
+        raise BadData(f"{where}: must be an object, not {shown(data)}")
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(data.keys() - fields.keys()):
-        raise BadData(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(fields)}")
+        raise BadData(f"{where}: unknown key {shown(unknown[0])}; known: {', '.join(fields)}")
     values = {name: _decode(hints[name], item, f"{where}.{name}") for name, item in data.items()}
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ..errors import SpecError
-from .rows import MQA, Bottleneck, Conv, FusedBottleneck, NormKind, Pool, Row, stride_of
+from .rows import MQA, UIB, Bottleneck, Conv, FusedBottleneck, NormKind, Pool, Row, stride_of
 from .spec import Spec
 from .width import make_divisible, squeezed
 
@@ -107,13 +107,23 @@ def _halved(row: Row, listed: int, c_in: int, *, keep_hidden: bool, halve_hidden
 
 
 def folded(spec: Spec) -> Spec:
-    """The same network with every batch norm folded into its convolution, which has a bias instead.
+    """The same network with every batch norm and layer scale folded into its convolution, which has a bias instead.
 
-    The norm in front of attention stays: no convolution precedes it.
+    The norm in front of attention stays: no convolution precedes it. Its output projection takes the layer scale.
     """
-    rows = tuple(row if isinstance(row, Pool) else replace(row, norm=_folded(row.norm)) for row in spec.rows)
     stem = replace(spec.stem, norm=_folded(spec.stem.norm))
-    return replace(spec, stem=stem, rows=rows, head=replace(spec.head, norm=_folded(spec.head.norm)))
+    head = replace(spec.head, norm=_folded(spec.head.norm))
+    return replace(spec, stem=stem, rows=tuple(_folded_row(row) for row in spec.rows), head=head)
+
+
+def _folded_row(row: Row) -> Row:
+    match row:
+        case Pool():
+            return row
+        case UIB() | MQA():
+            return replace(row, norm=_folded(row.norm), scale=None)
+        case _:
+            return replace(row, norm=_folded(row.norm))
 
 
 def _folded(norm: NormKind) -> NormKind:
