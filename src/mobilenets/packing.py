@@ -1,0 +1,275 @@
+"""What becomes of a trained network: judged, packed into a model file, reported. Floor 6, called by fitting.py."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .codec import encode
+from .data import Dataset, read_image
+from .errors import UnreadableImage
+from .files import write_atomic
+from .planning import Plan, network_words
+from .records import Bench, Calibration, Candidate, DataHealth, Evaluation, Split, Training, Verification
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .bundle import ModelFile
+    from .report import MistakePicture, Picture, SamplePictures
+
+TASK = "classification"
+MODEL, REPORT = "model", "report.html"
+SHOWN_MISTAKES, SHOWN_CLASSES, SHOWN_PER_CLASS = 24, 12, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What fit.json keeps for a resume, beside what the run's own configuration holds."""
+
+    data: str
+    photos: bool
+    threads: int
+    candidates: tuple[Candidate, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """The end of the first half: the network with its best weights, and all that led to it."""
+
+    run: Path
+    request: Request
+    plan: Plan
+    dataset: Dataset
+    health: DataHealth
+    network: "nn.Module"
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxResult:
+    """The exported file against the trained network on val's image files, and its latency here (one thread)."""
+
+    top1_agreement: float
+    max_relative_error: float
+    passed: bool
+    median_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What a fit came to. model, report: where they were written; interval: Wilson's 95 % of top1."""
+
+    model: str
+    network: str
+    top1: float
+    test_images: int
+    interval: tuple[float, float]
+    onnx: OnnxResult
+    report: str
+    params: int
+    macs: int
+    file_mb: float
+    training: Training
+    warnings: tuple[str, ...]
+
+
+def judge(trained: Trained) -> tuple[Calibration, Evaluation | None, Evaluation]:
+    """Calibration on val (on train where there is none), and the network's figures on val and test."""
+    from .tasks import decoding
+
+    task, dataset = decoding(TASK), trained.dataset
+    split = first_filled(dataset, ("val", "train"))
+    outputs, targets, files = _answers(trained, split)
+    calibration = task.calibrate(outputs, targets, split=split)
+
+    def evaluation(outputs: object, targets: object, files: Sequence[str]) -> Evaluation:
+        names = [dataset.relative(Path(file)) for file in files]
+        return task.evaluate(outputs, targets, labels=dataset.labels, files=names, calibration=calibration)
+
+    val = evaluation(outputs, targets, files) if split == "val" else None
+    if dataset.test:
+        return calibration, val, evaluation(*_answers(trained, "test"))
+    return calibration, val, val or evaluation(outputs, targets, files)
+
+
+def _answers(trained: Trained, split: Split) -> tuple[object, object, Sequence[str]]:
+    from .train import predict_outputs
+
+    device = next(trained.network.parameters()).device
+    return predict_outputs(trained.network, trained.dataset.split(split), trained.plan.preprocess, device=device)
+
+
+def write_model(trained: Trained, calibration: Calibration, val: Evaluation | None, test: Evaluation) -> "ModelFile":
+    from .bundle import ModelRecord, Provenance, create_model_file, scalars
+    from .deploy import golden_vectors, installed_versions, this_machine
+    from .models import state_arrays
+
+    plan, dataset = trained.plan, trained.dataset
+    network = trained.network.cpu()
+    figures = {"test": scalars(test)} | ({} if val is None else {"val": scalars(val)})
+    record = ModelRecord(
+        name=dataset.name,
+        task=TASK,
+        spec=plan.spec,
+        preprocess=plan.preprocess,
+        labels=dataset.labels,
+        calibration=calibration,
+        metrics=figures,
+        provenance=Provenance(
+            data=dataset.name,
+            data_sha256=dataset.fingerprint(),
+            images={"train": len(dataset.train), "val": len(dataset.val), "test": len(dataset.test)},
+            split_origin=dataset.split_origin,
+            seed=plan.seed,
+            recipe=encode(plan.recipe),
+            versions=installed_versions(),
+            revision=__version__,
+            created=_now(),
+            machine=this_machine(),
+            training=trained.training,
+        ),
+        golden="photos" if trained.request.photos else "synthetic",
+    )
+    golden = golden_vectors(
+        network,
+        plan.preprocess,
+        task=TASK,
+        labels=dataset.labels,
+        calibration=calibration,
+        samples=dataset.split(first_filled(dataset, ("val", "test", "train"))),
+        photos=trained.request.photos,
+    )
+    return create_model_file(trained.run / MODEL, record, weights=state_arrays(network), golden=golden, overwrite=True)
+
+
+def finish(
+    trained: Trained,
+    model: "ModelFile",
+    calibration: Calibration,
+    val: Evaluation | None,
+    test: Evaluation,
+    verification: Verification,
+    bench: Bench,
+) -> FitResult:
+    """The report, beside the model file and in it, and the summary."""
+    from .bundle import add_files
+    from .bundle.manifest import REPORT as REPORT_NAME
+    from .measure import cost
+    from .measure.stages import network_summary
+    from .report import FitReport, html_report
+
+    plan, provenance = trained.plan, model.record.provenance
+    warnings = run_warnings(trained)
+    page = html_report(
+        FitReport(
+            title=trained.dataset.name,
+            created=provenance.created,
+            command=_command(trained),
+            model=str(model.path),
+            labels=trained.dataset.labels,
+            model_mb=sum(f.stat().st_size for f in model.path.rglob("*") if f.is_file()) / 1e6,
+            network=network_summary(plan.spec),
+            data=trained.health,
+            training=trained.training,
+            test=test,
+            val=val,
+            calibration=calibration,
+            verification=(verification,),
+            bench=bench,
+            candidates=plan.candidates,
+            mistakes=_mistake_pictures(trained, test),
+            samples=_sample_pictures(trained),
+            provenance=(
+                ("data", f"{provenance.data}, {provenance.split_origin}"),
+                ("data sha256", provenance.data_sha256),
+                ("seed", str(plan.seed)),
+                ("recipe", plan.recipe.name),
+                ("mobilenets", provenance.revision),
+                *provenance.versions.items(),
+            ),
+            notes=(plan.reason,) if plan.reason else (),
+            warnings=leak_warnings(trained.health),
+        )
+    )
+    write_atomic(trained.run / REPORT, page)
+    add_files(model, {REPORT_NAME: page})
+    price, row = cost(plan.spec), bench.rows[0]
+    return FitResult(
+        model=str(model.path),
+        network=network_words(plan.spec),
+        top1=test.top1,
+        test_images=test.images,
+        interval=test.interval,
+        onnx=OnnxResult(
+            verification.top1_agreement, verification.max_relative_error, verification.passed, row.median_ms
+        ),
+        report=str(trained.run / REPORT),
+        params=price.params,
+        macs=price.macs,
+        file_mb=row.file_mb,
+        training=trained.training,
+        warnings=warnings,
+    )
+
+
+def _mistake_pictures(trained: Trained, test: Evaluation) -> "tuple[MistakePicture, ...]":
+    from .report import MistakePicture
+
+    photos, root = trained.request.photos, trained.dataset.root
+    return tuple(
+        MistakePicture(mistake, _thumbnail(root / mistake.file, mistake.file) if photos else None)
+        for mistake in test.mistakes[:SHOWN_MISTAKES]
+    )
+
+
+def _sample_pictures(trained: Trained) -> "tuple[SamplePictures, ...]":
+    from .report import SamplePictures
+
+    if not trained.request.photos:
+        return ()
+    dataset = trained.dataset
+    rows = []
+    for target, label in list(enumerate(dataset.labels.ids))[:SHOWN_CLASSES]:
+        files = [s.file for s in dataset.train if s.target == target][:SHOWN_PER_CLASS]
+        pictures = tuple(p for f in files if (p := _thumbnail(f, dataset.relative(f))) is not None)
+        rows.append(SamplePictures(label, pictures))
+    return tuple(rows)
+
+
+def _thumbnail(file: Path, name: str) -> "Picture | None":
+    from .report import thumbnail
+
+    try:
+        return thumbnail(name, read_image(file))
+    except UnreadableImage:
+        return None
+
+
+def run_warnings(trained: Trained) -> tuple[str, ...]:
+    """What the reader of a summary should know of the data."""
+    return leak_warnings(trained.health) + trained.health.warnings
+
+
+def leak_warnings(health: DataHealth) -> tuple[str, ...]:
+    """A leak does not stop a fit, but its figures must not be believed unseen."""
+    if not health.leaks:
+        return ()
+    return (f"{len(health.leaks)} pictures stand in two splits, so the test figures flatter: mobilenets data check",)
+
+
+def _command(trained: Trained) -> str:
+    data, config = shlex.quote(trained.request.data), shlex.quote(str(trained.run / "config.json"))
+    return f"mobilenets fit {data} --config {config}"
+
+
+def first_filled(dataset: Dataset, splits: Sequence[Split]) -> Split:
+    return next(split for split in splits if dataset.split(split))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
