@@ -30,7 +30,7 @@ _WHERE = {
     "Budget": ".plan",
     "Plan": ".plan",
     "TrainStep": ".step",
-    "Compute": ".timing",
+    "Compute": ".step",
     "fastest_step": ".timing",
     "candidates": ".timing",
     "build_optimizer": ".optimizers",
@@ -114,7 +114,7 @@ if TYPE_CHECKING:
     from .recipes import recipe_spec as recipe_spec
     from .run_folder import RunConfig as RunConfig
     from .run_folder import read_config as read_config
+    from .step import Compute as Compute
     from .step import TrainStep as TrainStep
-    from .timing import Compute as Compute
     from .timing import candidates as candidates
     from .timing import fastest_step as fastest_step

@@ -16,7 +16,7 @@ from ..records import DataHealth
 from ..specs import Spec, resolve
 from .distributed import pick_device
 from .optimizers import build_optimizer
-from .plan import Budget
+from .plan import Budget, scaled_side
 from .recipe import Recipe
 from .step import TrainStep
 from .timing import timed_step
@@ -45,12 +45,12 @@ class Rung:
 
 
 LADDER = (
-    Rung("mobilenetv3_small", 0.5, 96),
-    Rung("mobilenetv3_small", 1.0, 96),
+    Rung("mobilenetv3_small", 0.5, 112),
     Rung("mobilenetv3_small", 1.0, 112),
-    Rung("mobilenetv4_conv_small", 1.0, 128),
-    Rung("mobilenetv3_large", 1.0, 128),
-    Rung("mobilenetv3_large", 1.0, 160),
+    Rung("mobilenetv3_small", 1.0, 128),
+    Rung("mobilenetv4_conv_small", 1.0, 144),
+    Rung("mobilenetv3_large", 1.0, 144),
+    Rung("mobilenetv3_large", 1.0, 176),
     Rung("mobilenetv3_large", 1.0, 224),
 )
 SMALL_IMAGE_RUNG = Rung("mobilenetv3_small", 0.5, 32)
@@ -115,7 +115,7 @@ def training_rate(spec: Spec, *, recipe: Recipe, device: str, steps: int = 2) ->
         network = build(spec).to(place).train()
         optimizer = build_optimizer(network, recipe)
         step = TrainStep(network, torch.nn.functional.cross_entropy, optimizer)
-        images = torch.randn((recipe.batch, spec.in_channels, *spec.resolution_px))
+        images = torch.randn((recipe.batch, spec.in_channels, *scaled_side(spec.resolution_px, recipe.side_ratios[-1])))
         targets = torch.zeros(recipe.batch, dtype=torch.int64)
         seconds = [timed_step(step, images, targets) for _ in range(steps + 1)]
     return recipe.batch / min(seconds[1:])

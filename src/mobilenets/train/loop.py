@@ -27,6 +27,7 @@ from .evaluation import (
     with_recomputed_statistics,
 )
 from .loggers import Logger, OnStep, StepEvent
+from .memory import kept_memory
 from .norms import batch_norms, run_momentum
 from .pace import check_due, replanned
 from .plan import Budget, Plan
@@ -84,7 +85,7 @@ def train(
         MissingRuntime. A second Ctrl-C, or one while pictures are loaded, raises KeyboardInterrupt.
     """
     spec = check_network(network, recipe)
-    with joined(device) as world, torch.random.fork_rng(devices=[]):
+    with joined(device) as world, torch.random.fork_rng(devices=[]), kept_memory():
         config = RunConfig(
             task=task.name,
             data=str(dataset.root),

@@ -23,8 +23,8 @@ from .recipe import Recipe
 from .run_folder import RunFolder
 from .session import AHEAD, FEW, Material, Session, workers
 from .state import Progress, read_progress
-from .step import TrainStep
-from .timing import Compute, candidates, compute_key, fastest_step, remembered, synchronise
+from .step import Compute, TrainStep
+from .timing import candidates, compute_key, fastest_step, remembered, synchronise
 
 PROBES = 3
 """Steps of each training side that the rate of a run in minutes is first measured by."""
@@ -131,8 +131,6 @@ def _compute(network: nn.Module, material: Material, recipe: Recipe, plan: Plan)
     """Memory format and precision: the recipe's, or by timing on this machine a batch of the run's last side."""
     device = next(network.parameters()).device
     among = candidates(device, recipe)
-    if len(among) == 1:
-        return Compute(*among[0], timings={})
     batch = material.maker.batch(plan.steps - 1, plan)
     return remembered(
         compute_key(network, batch.images, recipe=recipe, among=among),
@@ -156,8 +154,7 @@ def _pace(network: nn.Module, material: Material, recipe: Recipe, plan: Plan, co
         own,
         material.loss,
         build_optimizer(own, _harmless(recipe)),
-        memory_format=compute.memory_format,
-        precision=compute.precision,
+        compute=compute,
         micro_batches=recipe.micro_batches,
     )
     turns = len(recipe.side_ratios)
@@ -197,6 +194,8 @@ def _first_notes(
 ) -> list[str]:
     """What a reader of the record should know before the first step."""
     notes = [f"steps computed in {compute.memory_format}, {compute.precision}"]
+    if compute.by_pairs:
+        notes.append(f"weight gradients of {len(compute.by_pairs)} depthwise layers computed by pairs of positions")
     if plan.batch != recipe.batch:
         notes.append(f"batch of {plan.batch} instead of {recipe.batch}: there are {len(material.pictures)} pictures")
     part = plan.batch // (world.size * recipe.micro_batches)

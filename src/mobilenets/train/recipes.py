@@ -26,7 +26,9 @@ SMALL_IMAGES = Recipe(
 )
 
 # photos: real photos from scratch, few of them (10 to 1000 a class), minutes on a CPU.
-#   Source: ours, after V4's choice of optimizer and timm's small-data advice.
+#   Source: ours. What counted, on 648 photos of 81 grocery classes and 105,000 pictures shown: mixing half of the
+#   pictures (CutMix 1, Mixup 0.2) and crops down to a quarter of the area, against learning by heart; pictures fed
+#   1.14 times larger than they were trained at, 3 to 4 points (arXiv:1906.06423: random crops enlarge objects).
 PHOTOS = Recipe(
     name="photos",
     epochs=150,
@@ -35,8 +37,19 @@ PHOTOS = Recipe(
     warmup_epochs=5,
     weight_decay=0.05,
     label_smoothing=0.1,
+    dropout=0.2,
     ema=0.998,
-    augmentation=Augmentation(scale=(0.35, 1.0), brightness=0.3, contrast=0.3, saturation=0.3),
+    side_ratios=(0.875,),
+    augmentation=Augmentation(
+        scale=(0.25, 1.0),
+        rotate_deg=10.0,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        mixup_alpha=0.2,
+        cutmix_alpha=1.0,
+        mix=0.5,
+    ),
 )
 
 # finetune: pretrained weights, a few thousand images or fewer.

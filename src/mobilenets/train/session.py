@@ -32,8 +32,7 @@ from .plan import Plan, lr_at, turn_at
 from .recipe import Recipe
 from .run_folder import Best, RunFolder
 from .state import Progress, Scaler, is_finite, load_progress, save_progress
-from .step import TrainStep
-from .timing import Compute
+from .step import Compute, TrainStep
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +112,7 @@ class Session:
             network,
             material.loss,
             build_optimizer(network, recipe),
-            memory_format=compute.memory_format,
-            precision=compute.precision,
+            compute=compute,
             micro_batches=recipe.micro_batches,
             clip_norm=recipe.clip_norm,
             share=self._share if world.size > 1 else None,

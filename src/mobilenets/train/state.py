@@ -20,8 +20,7 @@ from ..records import EpochRow
 from .averaging import Averaged
 from .optimizers import load_optimizer, optimizer_arrays
 from .plan import Plan
-from .step import TrainStep
-from .timing import Compute
+from .step import Compute, TrainStep
 
 TINY = 1e-20
 """Weights smaller than this are saved as 0: decay leaves denormal numbers behind that make inference several times

@@ -6,14 +6,16 @@ these kept in float32 it is 1.25 to 1.65 times faster than float32. So "bfloat16
 measured (timing.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from .depthwise import depthwise_forwards, replaced
 from .recipe import MemoryFormat, Precision
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -21,11 +23,22 @@ TORCH_FORMAT = {"nchw": torch.contiguous_format, "channels_last": torch.channels
 AUTOCAST = {"bfloat16": torch.bfloat16, "bfloat16_dw32": torch.bfloat16, "float16": torch.float16}
 
 
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How steps are computed. by_pairs: depthwise convolutions whose weight gradient goes by pairs of positions
+    (depthwise.py). timings: seconds of a step per candidate that was timed, "memory format precision"."""
+
+    memory_format: MemoryFormat = "channels_last"
+    precision: Precision = "float32"
+    by_pairs: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict, hash=False)
+
+
 class TrainStep:
     """Forward, backward, clipping, update of one batch: `step(images, targets) -> loss`.
 
-    The network is moved to `memory_format` here and stays there. The caller puts it into training mode, and sets the
-    optimizer's learning rate.
+    The network is moved to the memory format of `compute` here and stays there. The caller puts it into training mode,
+    and sets the optimizer's learning rate.
 
     Args:
         loss: (what the network returns, targets) -> scalar.
@@ -46,31 +59,35 @@ class TrainStep:
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         *,
-        memory_format: MemoryFormat = "channels_last",
-        precision: Precision = "float32",
+        compute: Compute = Compute(),
         micro_batches: int = 1,
         clip_norm: float | None = None,
         share: Callable[[list[Tensor]], None] | None = None,
         statistics: Sequence[Tensor] = (),
     ) -> None:
-        self.network = network.to(memory_format=TORCH_FORMAT[memory_format])  # type: ignore[call-overload]
-        self.loss, self.optimizer = loss, optimizer
-        self.memory_format, self.precision, self.micro_batches = memory_format, precision, micro_batches
-        self.clip_norm, self.share, self.statistics = clip_norm, share, list(statistics)
+        self.network = network.to(memory_format=TORCH_FORMAT[compute.memory_format])  # type: ignore[call-overload]
+        self.loss, self.optimizer, self.compute = loss, optimizer, compute
+        self.micro_batches, self.clip_norm = micro_batches, clip_norm
+        self.share, self.statistics = share, list(statistics)
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device
-        self.scaler = GradScaler(self.device.type) if precision == "float16" else None
-        self.outputs: Tensor = torch.empty(0)
+        self.scaler = GradScaler(self.device.type) if compute.precision == "float16" else None
+        self.outputs: Any = torch.empty(0)
+        by_pairs = compute.by_pairs if compute.precision in ("float32", "bfloat16_dw32") else ()
+        self._forwards = depthwise_forwards(
+            network, float32=compute.precision == "bfloat16_dw32", by_pairs=frozenset(by_pairs)
+        )
 
     def __call__(self, images: Tensor, targets: Tensor, *, seeds: Sequence[int] = ()) -> Tensor:
         """One step. seeds: one per micro-batch, set before its forward pass (dropout, drop path)."""
-        images = images.to(self.device, memory_format=TORCH_FORMAT[self.memory_format], non_blocking=True)
+        images = images.to(self.device, memory_format=TORCH_FORMAT[self.compute.memory_format], non_blocking=True)
         targets = targets.to(self.device, non_blocking=True)
         self.optimizer.zero_grad(set_to_none=True)
-        if self.micro_batches == 1:
-            total = self._part(images, targets, seeds[0] if seeds else None)
-        else:
-            total = self._parts(images, targets, seeds)
+        with replaced(self._forwards):
+            if self.micro_batches == 1:
+                total = self._part(images, targets, seeds[0] if seeds else None)
+            else:
+                total = self._parts(images, targets, seeds)
         if self.share is not None:
             self.share([total, *(p.grad for p in self.parameters if p.grad is not None), *self.statistics])
         if self.clip_norm is not None:
@@ -92,7 +109,7 @@ class TrainStep:
             outputs = self.network(images)
         loss = self.loss(outputs, targets) / self.micro_batches
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
-        self.outputs = outputs.detach()
+        self.outputs = tuple(o.detach() for o in outputs) if isinstance(outputs, tuple) else outputs.detach()
         return loss.detach()
 
     def _parts(self, images: Tensor, targets: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -111,39 +128,13 @@ class TrainStep:
         if before:
             torch._foreach_mul_(sums, 1.0 / self.micro_batches)
             torch._foreach_copy_(self.statistics, sums)
-        self.outputs = torch.cat(outputs)
+        if isinstance(outputs[0], tuple):
+            self.outputs = tuple(torch.cat(column) for column in zip(*outputs, strict=True))
+        else:
+            self.outputs = torch.cat(outputs)
         return torch.stack(losses).sum()
 
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
-        if self.precision == "float32":
-            yield
-            return
-        with ExitStack() as stack:
-            if self.precision == "bfloat16_dw32":
-                stack.enter_context(float32_depthwise(self.network))
-            stack.enter_context(torch.autocast(self.device.type, dtype=AUTOCAST[self.precision]))
-            yield
-
-
-@contextmanager
-def float32_depthwise(network: nn.Module) -> Iterator[None]:
-    """Depthwise convolutions leave autocast: float32 weights on inputs cast up, whatever surrounds them."""
-    changed = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels]
-    for module in changed:
-        # An attribute of the instance hides the class's forward; names and parameters stay as they are.
-        module.__dict__["forward"] = _in_float32(module)
-    try:
-        yield
-    finally:
-        for module in changed:
-            del module.__dict__["forward"]
-
-
-def _in_float32(module: nn.Conv2d) -> Callable[[Tensor], Tensor]:
-    def forward(x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            y: Tensor = module._conv_forward(x.float(), module.weight, module.bias)
-        return y
-
-    return forward
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.compute.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=AUTOCAST[self.compute.precision])

@@ -1,4 +1,4 @@
-"""Memory format and precision of training, chosen by timing real steps of this network on this machine.
+"""Memory format, precision and depthwise gradients of training, chosen by timing this network on this machine.
 
 Two heats. A few images first: what is more than twice as slow as the best is out (bf16 on a CPU that only imitates it
 would take minutes with a full batch). Then full batches, the candidates taking turns; the smallest time of each
@@ -12,7 +12,6 @@ import copy
 import hashlib
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -22,22 +21,14 @@ from torch import Tensor, nn
 from ..codec import from_json, to_json
 from ..errors import BadData
 from ..files import cache_dir, write_atomic
+from .depthwise import faster_by_pairs
 from .recipe import MemoryFormat, Precision, Recipe
-from .step import Loss, TrainStep
+from .step import Compute, Loss, TrainStep
 
 MARGIN = 1.05
 OUT = 2.0
 SMALL = 4
 ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """How the steps of a run are computed. timings: seconds of a step per candidate, "memory format precision"."""
-
-    memory_format: MemoryFormat
-    precision: Precision
-    timings: dict[str, float]
 
 
 def candidates(device: torch.device, recipe: Recipe) -> tuple[tuple[MemoryFormat, Precision], ...]:
@@ -75,31 +66,26 @@ def fastest_step(
 
     Shapes: images float32 (N, C, h, w), targets as the loss takes them.
     """
-    steps = {pair: _copy(network, pair, loss=loss, optimizer=optimizer, train_mode=train_mode) for pair in among}
     begin = perf_counter()
-    if len(steps) > 1:
-        small = slice(0, min(SMALL, len(images)))
-        times = _heat(steps, images[small], targets[small], rounds=2, until=begin + limit_s)
-        best = min(times.values())
-        for pair in [pair for pair, seconds in times.items() if seconds > OUT * best]:
-            del steps[pair]
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    by_pairs = faster_by_pairs(network, images) if on_cpu else ()
+    if len(among) == 1:
+        return Compute(*among[0], by_pairs)
+    steps = {}
+    for memory_format, precision in among:
+        own = copy.deepcopy(network)
+        train_mode(own)
+        compute = Compute(memory_format, precision, by_pairs)
+        steps[memory_format, precision] = TrainStep(own, loss, optimizer(own), compute=compute)
+    small = slice(0, min(SMALL, len(images)))
+    times = _heat(steps, images[small], targets[small], rounds=2, until=begin + limit_s)
+    best = min(times.values())
+    for pair in [pair for pair, seconds in times.items() if seconds > OUT * best]:
+        del steps[pair]
     times = _heat(steps, images, targets, rounds=ROUNDS, until=begin + limit_s)
     best = min(times.values())
     memory_format, precision = next(pair for pair, seconds in times.items() if seconds <= MARGIN * best)
-    return Compute(memory_format, precision, {" ".join(pair): seconds for pair, seconds in times.items()})
-
-
-def _copy(
-    network: nn.Module,
-    pair: tuple[MemoryFormat, Precision],
-    *,
-    loss: Loss,
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-    train_mode: Callable[[nn.Module], object],
-) -> TrainStep:
-    own = copy.deepcopy(network)
-    train_mode(own)
-    return TrainStep(own, loss, optimizer(own), memory_format=pair[0], precision=pair[1])
+    return Compute(memory_format, precision, by_pairs, {" ".join(pair): seconds for pair, seconds in times.items()})
 
 
 def _heat(
