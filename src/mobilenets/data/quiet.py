@@ -1,4 +1,4 @@
-"""Pillow's warnings and log lines kept in while we decode: what they speak of ends in a decision or an error of ours."""
+"""Pillow's warnings and log lines kept in while we decode: what they speak of ends in a decision or error of ours."""
 
 import contextlib
 import logging

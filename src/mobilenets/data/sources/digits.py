@@ -4,14 +4,15 @@ Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI M
 test part): 8 x 8 pixels of 17 grey levels, here 8-bit.
 """
 
-import io
+import contextlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ...errors import MissingRuntime
-from ...files import cache_dir, replacing_folder
+from ...errors import MissingRuntime, UsageError
+from ...files import cache_dir
 from ...records import Labels, Split
 from ..dataset import Dataset, Sample
 from ..split import Fractions, seeded_split
@@ -26,12 +27,10 @@ def digits(*, seed: int = 0) -> Dataset:
     Written once to the cache folder, whole or not at all. Raises MissingRuntime without scikit-learn.
     """
     root = cache_dir() / "digits"
-    if not root.is_dir():
+    files = _files(root)
+    if not files:
         _write(root)
-    files = sorted(root.glob("?/????.png"))
-    if len(files) != _COUNT:
-        _write(root)
-        files = sorted(root.glob("?/????.png"))
+        files = _files(root)
     samples = [Sample(file, int(file.parent.name)) for file in files]
     keys = [file.relative_to(root).as_posix() for file in files]
     splits: dict[Split, tuple[Sample, ...]] = seeded_split(samples, keys, fractions=FRACTIONS, seed=seed)
@@ -46,17 +45,37 @@ def digits(*, seed: int = 0) -> Dataset:
     )
 
 
+def _files(root: Path) -> list[Path]:
+    """The digits in `root`; none where some are missing or have no size."""
+    files = sorted(root.glob("?/????.png"))
+    whole = len(files) == _COUNT and all(file.stat().st_size for file in files)
+    return files if whole else []
+
+
 def _write(root: Path) -> None:
+    """Make the folder `root` beside its place and move it there. Not synced file by file (that took 12 s on a slow
+    disk): it can be made again, and `_files` sees what a crash may leave."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingRuntime.extra("scikit-learn, which brings the digits,", "train") from error
     bunch = load_digits()
-    with replacing_folder(root) as folder:
-        for index, (image, digit) in enumerate(zip(bunch.images, bunch.target, strict=True)):
-            buffer = io.BytesIO()
-            pixels = np.floor(image * (255 / 16) + 0.5).astype(np.uint8)
-            Image.fromarray(pixels).save(buffer, "PNG")
-            file = folder / str(digit) / f"{index:04d}.png"
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(buffer.getvalue())
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".digits-", dir=root.parent) as place:
+            made = Path(place) / "made"
+            for index, (image, digit) in enumerate(zip(bunch.images, bunch.target, strict=True)):
+                file = made / str(digit) / f"{index:04d}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.floor(image * (255 / 16) + 0.5).astype(np.uint8)).save(file)
+            if not _files(root):  # another process may have been faster
+                with contextlib.suppress(FileNotFoundError):
+                    root.rename(Path(place) / "incomplete")
+                made.rename(root)
+    except OSError as error:
+        if _files(root):
+            return
+        raise UsageError(
+            f"{root}: the digits can't be written: {error.strerror or error}",
+            hint="set MOBILENETS_CACHE to a folder that can be written",
+        ) from error
