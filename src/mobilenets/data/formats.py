@@ -147,7 +147,7 @@ def _size(file: BinaryIO, name: str, head: bytes, length: int) -> tuple[int, int
     try:
         if name == "JPEG":
             return _jpeg_size(file)
-        if name == "PNG" and head[12:16] == b"IHDR":
+        if name == "PNG" and (head[12:16] == b"IHDR" or length < 24):
             return struct.unpack(">II", head[16:24])[::-1]
         if name == "GIF":
             return struct.unpack("<HH", head[6:10])[::-1]

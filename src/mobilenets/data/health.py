@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import UnreadableImage
+from ..files import sha256
 from ..records import SPLITS, ClassCount, DataHealth, Duplicate, UnreadableFile
 from .dataset import Dataset, Sample, without_files
 from .duplicates import Fingerprint, difference_hash, same_pictures, thumbnail
@@ -85,19 +86,18 @@ def check_data(dataset: Dataset, *, workers: int | None = None, on_progress: Pro
 
 def _look(sample: Sample) -> _Seen | UnreadableImage:
     try:
-        content = sample.file.read_bytes()
-    except OSError as error:
-        return UnreadableImage(str(sample.file), "missing", error.strerror or str(error))
-    try:
-        decoded = decode_image(content, enough_px=_ENOUGH_PX)
+        decoded = decode_image(sample.file, enough_px=_ENOUGH_PX)
+        content = bytes.fromhex(sha256(sample.file))
     except UnreadableImage as error:
         return error
+    except OSError as error:
+        return UnreadableImage(str(sample.file), "missing", error.strerror or str(error))
     pixels = decoded.pixels
     shape = f"{pixels.shape}".encode()
     value = difference_hash(pixels)
     return _Seen(
         Fingerprint(
-            hashlib.sha256(content).digest(),
+            content,
             hashlib.sha256(shape + pixels.tobytes()).digest(),
             value,
             thumbnail(pixels) if value is not None else None,
