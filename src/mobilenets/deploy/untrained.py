@@ -1,0 +1,66 @@
+"""Networks exported without training, to be timed: speed does not depend on what was learnt. Needs torch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..records import Calibration, Labels, Preprocess
+from ..specs import Spec
+from .embedded import Embedded
+from .targets import Target
+from .trained import require_torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TASK = "classification"
+
+
+def export_untrained(spec: Spec, path: Path, *, target: Target, precision: str = "float32", seed: int = 0) -> None:
+    """Write a freshly initialised classifier of `spec` as a file of `target`, its batch-norm statistics filled.
+
+    Raises: MissingRuntime without torch; UsageError for a network that the target can't express or without classes.
+    """
+    require_torch("a network that is timed by name")
+    import torch
+
+    from ..tasks import decoding, task
+
+    labels = Labels(tuple(f"class {index}" for index in range(spec.classes)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = task(TASK).build(spec, labels)
+        fill_statistics(network, spec, seed=seed)
+    facts = Embedded(
+        name=f"{spec.name}, untrained",
+        network=spec.name,
+        task=TASK,
+        output_names=decoding(TASK).output_names,
+        labels=labels,
+        preprocess=Preprocess(spec.resolution_px, mean=(0.5,) * spec.in_channels, std=(0.5,) * spec.in_channels),
+        calibration=Calibration(),
+        precision=precision,
+        weights_sha256="",
+    )
+    target.export(network, path, facts=facts)
+
+
+def fill_statistics(network: "nn.Module", spec: Spec, *, seed: int = 0, images: int = 4) -> None:
+    """Set every batch norm's statistics from one batch of noise, and leave the network in eval mode.
+
+    Freshly initialised they are 0 and 1, so that activations fade to nothing with depth: a network in which every
+    answer is the same, and slow where numbers become denormal.
+    """
+    import torch
+
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    noise = torch.randn((images, spec.in_channels, *spec.resolution_px), generator=torch.Generator().manual_seed(seed))
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's sign for the plain mean over all batches seen
+    network.train()
+    with torch.no_grad():
+        network(noise)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()

@@ -1,0 +1,88 @@
+"""The contract of a deployment target: what every row of the targets table must do, whoever wrote it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mobilenets.deploy.checks import LIMITS, relative_errors
+from mobilenets.deploy.embedded import Embedded
+from mobilenets.deploy.targets import Precision, Target
+from mobilenets.deploy.trained import as_arrays, runner
+from mobilenets.errors import BadData, BadModelFile, MobilenetsError, UsageError
+
+
+def check_target(target: Target, precision: Precision, network: nn.Module, facts: Embedded, folder: Path) -> Path:
+    """Export `network`, run the file, break it; returns the path of the good file.
+
+    network: answers differently to different pictures (statistics filled). facts: what belongs into the file.
+    """
+    path = folder / f"good{target.suffix}"
+    _check_export_leaves_the_network(target, network, facts, path)
+    _check_answers(target, precision, network, facts, path)
+    _check_refusals(target, facts, path, folder)
+    target.probe()()
+    return path
+
+
+def _check_export_leaves_the_network(target: Target, network: nn.Module, facts: Embedded, path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    grads = [parameter.requires_grad for parameter in network.parameters()]
+    threads = torch.get_num_threads()
+    network.train()
+    target.export(network, path, facts=facts)
+    assert network.training, "the network is given back in the mode it came in"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert [parameter.requires_grad for parameter in network.parameters()] == grads
+    assert torch.get_num_threads() == threads
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "one file, and nothing beside it"
+
+
+def _check_answers(target: Target, precision: Precision, network: nn.Module, facts: Embedded, path: Path) -> None:
+    session = target.open(path, threads=1)
+    record = facts.preprocess
+    assert session.facts == facts
+    assert session.output_names == facts.output_names
+    assert session.input_shape == (None, record.channels, *record.size_px)
+    inputs = np.random.default_rng(0).standard_normal((5, *session.input_shape[1:])).astype(np.float32)
+    reference = runner(network)(inputs)
+    for batch in (inputs, inputs[:1], inputs[:2]):
+        worst, _ = relative_errors(tuple(r[: len(batch)] for r in reference), as_arrays(session.run(batch)))
+        assert worst <= LIMITS[precision].max_relative_error
+    assert min(array.std(axis=0).max() for array in reference) > 1e-3, "a network that answers all alike proves nothing"
+    two = target.open(path, threads=2)
+    assert relative_errors(reference, as_arrays(two.run(inputs)))[0] <= LIMITS[precision].max_relative_error
+
+
+def _check_refusals(target: Target, facts: Embedded, path: Path, folder: Path) -> None:
+    session = target.open(path)
+    good = np.zeros((1, facts.preprocess.channels, *facts.preprocess.size_px), np.float32)
+    for bad in (good[0], good[:, :1], good[:, :, :-1], good.astype(np.float64), good[:0]):
+        with pytest.raises(BadData) as caught:
+            session.run(bad)
+        assert str(path) in caught.value.message
+    data = path.read_bytes()
+    damaged = folder / f"damaged{target.suffix}"
+    for content in (b"", b"no network", data[: len(data) // 2]):
+        damaged.write_bytes(content)
+        with pytest.raises(BadModelFile) as refused:
+            target.open(damaged)
+        assert "\n" not in refused.value.message
+        assert str(damaged) in refused.value.message
+    damaged.unlink()
+    with pytest.raises(BadModelFile):
+        target.open(damaged)
+    with pytest.raises(UsageError, match="threads"):
+        target.open(path, threads=0)
+
+
+def check_failed_export(target: Target, network: nn.Module, facts: Embedded, folder: Path) -> None:
+    """An export that can't be done ends in one error of ours and leaves nothing behind."""
+    place = folder / "file"
+    place.write_text("")
+    with pytest.raises(MobilenetsError) as caught:
+        target.export(network, place / f"model{target.suffix}", facts=facts)
+    assert "\n" not in caught.value.message
+    assert [file.name for file in folder.iterdir()] == ["file"]
