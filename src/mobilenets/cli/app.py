@@ -9,12 +9,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import MobilenetsError
-from .shell import Shell
+from .shell import Interrupted, Shell
 
 # Command -> (file and name of the click command, what `mobilenets --help` says of it). Their order is the help's.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -51,6 +52,12 @@ REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT, 
 
 class Commands(click.Group):
     """A group whose commands are imported when they are called, and that answers a misspelt one with the closest."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            raise Interrupted("interrupted") from stopped
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
