@@ -4,11 +4,13 @@
 
 Forward: one thread, 224 px, batch 1, eval mode, both memory formats, each side's better one counts.
 Training step: one thread, 128 px, batch 32, 100 classes, SGD with momentum. Theirs: the best of NCHW and channels-last,
-float32 and plain bf16 autocast. Ours: the memory format and precision that our loop chooses by itself (`fastest_step`).
-The A/A line is the same peer twice, as two instances: ratios inside its spread mean nothing.
+float32 and plain bf16 autocast. Ours: what our loop does by itself: memory format, precision and the way of each weight
+gradient timed by `fastest_step`, freed memory kept (`kept_memory`, which holds for our turns only). A turn is one warm
+step and STEPS timed ones. The A/A line is the same peer twice, as two instances: ratios inside its spread mean nothing.
 """
 
 import argparse
+import contextlib
 import copy
 import platform
 import statistics
@@ -28,9 +30,9 @@ from torch.nn import functional as F
 import mobilenets
 from mobilenets.deploy.machine import this_machine
 from mobilenets.models import build
-from mobilenets.train.recipe import MemoryFormat, Precision
-from mobilenets.train.step import TORCH_FORMAT, TrainStep
-from mobilenets.train.timing import fastest_step
+from mobilenets.train import SGD, Compute, Recipe, TrainStep, build_optimizer, candidates, fastest_step
+from mobilenets.train.memory import kept_memory
+from mobilenets.train.step import TORCH_FORMAT
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ PAIRS = (
     Pair("mobilenetv4_hybrid_medium", {"timm": timm_net("mobilenetv4_hybrid_medium")}),
 )
 TRAINED = ("mobilenetv2", "mobilenetv3_large", "mobilenetv4_conv_small")
+
+
+STEPS = 2
+FEW = 4
+RECIPE = Recipe(name="speed", epochs=1, batch=32, lr=1e-3, optimizer=SGD(momentum=0.9), weight_decay=1e-4, ema=None)
 
 
 def medians_ms(runs: dict[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, float]:
@@ -114,11 +121,19 @@ def step_rows(pair: Pair, *, rounds: int) -> list[str]:
     """Our loop's own choice against the best of theirs."""
     torch.manual_seed(0)
     images, targets = torch.randn(32, 3, 128, 128), torch.randint(0, 100, (32,))
-    ours = build(pair.ours, classes=100).train()
-    layout, precision = choice(ours, images, targets)
-    optimizer = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    step = TrainStep(ours, F.cross_entropy, optimizer, memory_format=layout, precision=precision)
+    ours = build(pair.ours, resolution_px=(128, 128), classes=100).train()
+
+    def optimizer(net: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(net, RECIPE)
+
+    with kept_memory():
+        compute = fastest_step(
+            ours, images, targets, loss=F.cross_entropy, optimizer=optimizer,
+            among=candidates(torch.device("cpu"), RECIPE),
+        )  # fmt: skip
+    step = TrainStep(ours, F.cross_entropy, optimizer(ours), compute=compute)
     runs: dict[str, Callable[[], object]] = {"ours": partial(step, images, targets)}
+    on_few: dict[str, Callable[[], object]] = {"ours": partial(step, images[:FEW], targets[:FEW])}
     makers = dict(pair.peers)
     makers["A/A"] = next(iter(pair.peers.values()))
     for name, make in makers.items():
@@ -126,11 +141,13 @@ def step_rows(pair: Pair, *, rounds: int) -> list[str]:
             for bf16 in (False, True):
                 key = f"{name} {fmt} {'bf16' if bf16 else 'float32'}"
                 net = make(100).to(memory_format=torch_format)
-                runs[key] = plain_step(net, images.to(memory_format=torch_format), targets, bf16=bf16)
-    # A variant three times slower than the best need not be timed to the end.
-    quick = medians_ms(runs, rounds=1, warmup=1)
+                pictures = images.to(memory_format=torch_format)
+                runs[key] = plain_step(net, pictures, targets, bf16=bf16)
+                on_few[key] = plain_step(net, pictures[:FEW], targets[:FEW], bf16=bf16)
+    # What is three times slower than the best on a few images (bf16 on a CPU that imitates it) is not timed to the end.
+    quick = turns_ms(on_few, rounds=1)
     limit = 3 * min(quick.values())
-    ms = medians_ms({name: run for name, run in runs.items() if quick[name] <= limit}, rounds=rounds)
+    ms = turns_ms({name: run for name, run in runs.items() if quick[name] <= limit}, rounds=rounds)
     rows = []
     twin = min(v for k, v in ms.items() if k.startswith("A/A "))
     first = min(v for k, v in ms.items() if k.startswith(f"{next(iter(pair.peers))} "))
@@ -138,16 +155,30 @@ def step_rows(pair: Pair, *, rounds: int) -> list[str]:
     for peer in pair.peers:
         key, best = min(((k, v) for k, v in ms.items() if k.startswith(f"{peer} ")), key=lambda kv: kv[1])
         rows.append(
-            f"| {pair.ours} | {layout} {precision} | {key} | {ms['ours']:.0f} | {best:.0f} | {best / ms['ours']:.2f} "
+            f"| {pair.ours} | {words(compute)} | {key} | {ms['ours']:.0f} | {best:.0f} | {best / ms['ours']:.2f} "
             f"| {noise:.3f} |"
         )
     return rows
 
 
-def choice(net: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> tuple[MemoryFormat, Precision]:
-    """What our loop would train this network with, here."""
-    fastest = fastest_step(net, F.cross_entropy, images, targets)
-    return fastest.memory_format, fastest.precision
+def turns_ms(runs: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Milliseconds of a training step of each, the candidates taking turns of one warm step and STEPS timed ones."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(rounds):
+        for name, run in sorted(runs.items(), reverse=i % 2 == 1):
+            with kept_memory() if name == "ours" else contextlib.nullcontext():
+                run()
+                for _ in range(STEPS):
+                    start = time.perf_counter_ns()
+                    run()
+                    times[name].append((time.perf_counter_ns() - start) / 1e6)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def words(compute: Compute) -> str:
+    """What our loop chose."""
+    pairs = f", {len(compute.by_pairs)} depthwise by pairs" if compute.by_pairs else ""
+    return f"{compute.memory_format} {compute.precision}{pairs}"
 
 
 def main() -> None:
@@ -191,7 +222,7 @@ def main() -> None:
             show(*rows, sep="\n")
             lines += rows
     text = "\n".join(lines) + "\n"
-    print(text)
+    sys.stdout.write(text)
     if options.out:
         options.out.write_text(text)
 

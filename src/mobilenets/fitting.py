@@ -31,6 +31,8 @@ from .records import DataHealth, Training
 from .specs import Network
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from .train import Logger
 
 BENCH_SECONDS = 8.0
@@ -173,7 +175,7 @@ def _train(
         request = Request(str(data), photos, threads, plan.candidates, plan.reason)
         _begin(run, request)
     say(on_event, "train", intent(plan, dataset))
-    built = task(TASK).build(plan.spec, dataset.labels)
+    built = _built(plan, dataset)
     training = train(
         built,
         task(TASK),
@@ -191,6 +193,17 @@ def _train(
     if training.stopped == "interrupted":
         raise KeyboardInterrupt
     return Trained(run, request, plan, dataset, health, built, training)
+
+
+def _built(plan: Plan, dataset: Dataset) -> "nn.Module":
+    """The network, its first weights drawn from the seed."""
+    import torch
+
+    from .tasks import task
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        return task(TASK).build(plan.spec, dataset.labels)
 
 
 def _dataset(data: str | Path | None, wish: Wish, *, resume: str | Path | None) -> Dataset:

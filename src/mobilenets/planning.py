@@ -95,7 +95,7 @@ def make_plan(dataset: Dataset, health: DataHealth, wish: Wish, device: str, on_
     else:
         spec, reason = _by_data(dataset, health, wish, budget, recipe, device, on_event)
     spec = recipe_spec(spec, recipe)
-    return Plan(spec, _fed(spec, small=kind == "small"), recipe, budget, wish.seed, candidates, reason)
+    return Plan(spec, _fed(spec), recipe, budget, wish.seed, candidates, reason)
 
 
 def _by_data(
@@ -157,14 +157,14 @@ def _by_budget(
     return option.spec(classes=classes, in_channels=in_channels), candidates
 
 
-def _fed(spec: Spec, *, small: bool) -> Preprocess:
-    """How pictures are fed to a network that is trained from scratch here: small ones whole, photos as usual."""
+def _fed(spec: Spec) -> Preprocess:
+    """How pictures are fed to a network that is trained from scratch here: the whole shorter side."""
     grey = spec.in_channels == 1
     if spec.in_channels not in (1, 3):
         raise UsageError(f"pictures give 1 or 3 channels, not {spec.in_channels}")
     return Preprocess(
         size_px=spec.resolution_px,
-        crop_ratio=1.0 if small else 0.95,
+        crop_ratio=1.0,
         mean=(0.449,) if grey else (0.485, 0.456, 0.406),
         std=(0.226,) if grey else (0.229, 0.224, 0.225),
         colour="grey" if grey else "rgb",
