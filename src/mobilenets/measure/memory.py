@@ -8,7 +8,7 @@ buffer too. Weights and an engine's scratch are not counted. A runtime that work
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..specs.activation import ClippedRelu, LeakyRelu
+from ..specs.activation import LeakyRelu
 from ..specs.steps import AttentionStep, ConvStep, PoolStep, ScaleStep, SqueezeStep
 from .counts import kv_size
 from .walk import Placed
@@ -59,7 +59,7 @@ def _kept(placed: Placed) -> int:
     match placed.step:
         case ConvStep() as step:
             by_output = step.act in ("none", "relu", "relu6", "sigmoid", "tanh")
-            by_output = by_output or isinstance(step.act, (LeakyRelu, ClippedRelu))
+            by_output = by_output or isinstance(step.act, LeakyRelu)
             return out * (1 + step.norm + (not by_output))
         case SqueezeStep() as step:
             return out + 3 * step.channels + 2 * step.c_squeeze

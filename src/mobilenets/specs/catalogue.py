@@ -9,6 +9,7 @@ Paper-exact and checkpoint-exact differ in details that no shape shows. A name s
 | timm_tf | `tf_mobilenetv3_large_100` | Google's, in timm | timm's | SAME | 1e-3, 0.1 | |
 | torchvision | `mobilenet_v2` | torchvision's | slim's | symmetric | 1e-5, 0.1 | |
 | torchvision | `mobilenet_v3_large` | torchvision's | torchvision's | symmetric | 1e-3, 0.01 | |
+| torchvision | `mnasnet0_75` | torchvision's | slim's, 1280 kept | symmetric | 1e-5, 0.0003 | |
 | keras | `MobileNet`, `MobileNetV2` | Keras's | slim's | SAME | 1e-3, 0.01 | ReLU6 |
 | keras | `MobileNetV3Large` | Keras's | slim's | SAME | 1e-3, 0.001 | |
 | slim | `mobilenet_v1_0.75_192` | slim's, 1001 classes | slim's | SAME | 1e-3, 0.0003 | ReLU6 |
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from .edgetpu import mobilenet_edgetpu, mobilenet_edgetpu_v2
+from .mnasnet import mnasnet_b1
 from .rows import Conv, Separable
 from .spec import Generation, Norm, Spec
 from .v1 import SLIM as SLIM_V1
@@ -101,6 +103,10 @@ _NAMES: tuple[Alias, ...] = (
     Alias("mobilenet_v2", "mobilenetv2", "torchvision"),
     Alias("mobilenet_v3_large", "mobilenetv3_large", "torchvision"),
     Alias("mobilenet_v3_small", "mobilenetv3_small", "torchvision"),
+    *(
+        Alias(f"mnasnet{a.replace('.', '_')}", "mnasnet_b1", "torchvision", float(a))
+        for a in ("0.5", "0.75", "1.0", "1.3")
+    ),
     Alias("MobileNet", "mobilenetv1", "keras"),
     Alias("MobileNetV2", "mobilenetv2", "keras"),
     Alias("MobileNetV3Large", "mobilenetv3_large", "keras"),
@@ -145,7 +151,8 @@ def in_dialect(spec: Spec, dialect: Dialect) -> Spec:
         case "timm_tf":
             return replace(spec, padding="same", norm=Norm(1e-3, 0.1))
         case "torchvision":
-            return spec if generation == "v2" else replace(spec, norm=Norm(1e-3, 0.01))
+            norms: dict[Generation, Norm] = {"v3": Norm(1e-3, 0.01), "mnasnet": Norm(1e-5, 0.0003)}
+            return replace(spec, norm=norms.get(generation, spec.norm))
         case "keras":
             return replace(spec, padding="same", norm=Norm(1e-3, 0.001 if generation == "v3" else 0.01))
         case "slim":
@@ -263,6 +270,7 @@ CATALOGUE: MappingProxyType[str, Entry] = MappingProxyType(
                 mobilenet_v4("mobilenetv4_conv_blur_medium", "conv_medium", downsample="blur"),
                 "timm: Conv-M that shrinks by blur",
             ),
+            _entry(mnasnet_b1("mnasnet_b1"), "MnasNet-B1, which V3 was searched from", rule=WidthRule(last="kept")),
         )
     }
 )

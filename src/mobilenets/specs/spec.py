@@ -15,7 +15,7 @@ from .checks import MOST_CHANNELS, check_count, check_share, pair
 from .rows import Conv, NormKind, Row, stride_of
 from .steps import ConvStep, Pair, Step, map_size
 
-Generation = Literal["v1", "v2", "v3", "edgetpu", "v4", "own"]
+Generation = Literal["v1", "v2", "v3", "edgetpu", "v4", "mnasnet", "own"]
 
 
 @dataclass(frozen=True, slots=True)
