@@ -103,8 +103,9 @@ def test_wrong_asks_are_refused(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         bench_models([tmp_path / "missing.onnx"])
     (tmp_path / "bad.zip").write_bytes(b"PK")
-    with pytest.raises(BadModelFile):
-        bench_models([tmp_path / "bad.zip"])
+    for wrong_file in (tmp_path / "bad.zip", tmp_path, str(tmp_path), tmp_path / "missing.zip"):
+        with pytest.raises(BadModelFile):
+            bench_models([wrong_file])
 
 
 def test_this_machine_is_told() -> None:

@@ -144,6 +144,22 @@ def test_facts_survive_as_strings(trained: Trained) -> None:
         embedded_from_strings(missing, where="x")
 
 
+def test_weights_in_other_files_are_not_read(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX file can name any file of the disk for its weights, and ONNX Runtime would read it."""
+    proto = onnx.load_from_string(trained.model.read("onnx/model.onnx"))
+    tensor = next(t for t in proto.graph.initializer if len(t.dims) == 4)
+    (tmp_path / "near.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    monkeypatch.chdir(tmp_path)
+    for place in ("near.bin", "../near.bin", str(tmp_path / "near.bin")):
+        entry.key, entry.value = "location", place
+        (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+        with pytest.raises(BadModelFile, match="can't load it"):
+            TARGETS["onnx"].open(tmp_path / "model.onnx")
+
+
 def test_an_unproved_export_is_not_kept(trained: Trained, copied: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(network: object, shape: object, facts: object) -> onnx.ModelProto:
         proto = onnx.load_from_string(trained.model.read("onnx/model.onnx"))

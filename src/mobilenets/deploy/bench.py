@@ -25,13 +25,15 @@ from .targets import TARGETS, Session, Target, find_target, target_of
 ROUNDS = 30
 WARMUP = 5
 MIN_ROUNDS = 3
+WARMUP_SHARE = 0.25
+"""Of the time limit: slow networks warm up in fewer turns than asked for, at least one."""
 Source = str | Path | Spec
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One file to be timed: the name of its row, its target and precision, where it lies, its float32 input's shape."""
+    """One file to be timed: the name of its row, its target and precision, and where it lies."""
 
     network: str
     target: Target
@@ -81,8 +83,8 @@ def bench_models(
             name, a .json spec, a Spec. The last are exported untrained into a temporary folder, which needs torch.
         alpha, resolution_px, classes, in_channels: for sources of the last kind only.
         threads, batches: every combination is timed.
-        rounds, warmup: timed and untimed turns of each; after `max_seconds` of timing the round being run is the last
-            (at least 3 are; loading and exporting do not count).
+        rounds, warmup: timed and untimed turns of each; after `max_seconds` of both the round being run is the last
+            (at least 3 are timed; loading and exporting do not count).
         on_progress: called with (rounds done, rounds in all).
 
     Raises: UsageError for nothing to time or a number below 1; UnknownName, BadModelFile, MissingRuntime.
@@ -140,7 +142,8 @@ def _given(source: Source, rows: Iterable[Target]) -> list[Contender] | None:
         facts = target.open(path).facts
         name, precision = (path.name, target.precisions[0]) if facts is None else (facts.name, facts.precision)
         return [Contender(name, target, precision, path)]
-    if (path / MANIFEST).is_file() or (path.is_file() and path.suffix.lower() == ".zip"):
+    is_folder = path.is_dir() and (isinstance(source, Path) or path.parts != (str(source),))
+    if is_folder or (path / MANIFEST).is_file() or path.suffix.lower() == ".zip":
         model = ModelFile.open(path)
         wanted = {row.name for row in rows}
         exports = [export for export in model.record.exports if export.target in wanted]
@@ -155,9 +158,7 @@ def _untrained(spec: Spec, target: Target, folder: Path) -> Contender:
 
     path = folder / target.file_name(target.precisions[0])
     export_untrained(spec, path, target=target, precision=target.precisions[0])
-    height, width = spec.resolution_px
-    size = f"{height}" if height == width else f"{height}x{width}"
-    return Contender(f"{spec.name} {spec.alpha:g} {size}", target, target.precisions[0], path)
+    return Contender(spec.name, target, target.precisions[0], path)
 
 
 def _loaded(contender: Contender, threads: int, batch: int, seed: int) -> Series:
@@ -177,10 +178,13 @@ def _take_turns(
 ) -> None:
     """Fill in the times: every round each series once, in an order drawn anew."""
     rng = np.random.default_rng(seed)
-    for one in series:
-        for _ in range(warmup):
+    start = perf_counter()
+    deadline = start + max_seconds
+    for turn in range(warmup):
+        if turn and perf_counter() > start + max_seconds * WARMUP_SHARE:
+            break
+        for one in series:
             one.turn()
-    deadline = perf_counter() + max_seconds
     for done in range(rounds):
         for index in rng.permutation(len(series)):
             series[index].times_ms.append(series[index].turn())

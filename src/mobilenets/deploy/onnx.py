@@ -35,6 +35,7 @@ INPUT = "image"
 BATCH = "batch"
 MIN_OPSET = 17
 """Older ones lack what later steps need (per-channel QDQ from 13, LayerNormalization 17); the exporter writes 18+."""
+NOWHERE = "/nonexistent"
 EXAMPLE_BATCH = 2
 """An example batch of 1 would be taken for a constant (torch.export specialises 0 and 1)."""
 
@@ -237,6 +238,8 @@ def _session(data: bytes, threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3  # errors; they come as exceptions as well
+    # An ONNX file may name other files for its weights; ours have none, and a stranger's must not read this disk.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     # Workers spin within a run, which batch 1 needs (25 to 48 % otherwise), and sleep after it, which others need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

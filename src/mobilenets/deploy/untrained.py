@@ -36,7 +36,12 @@ def export_untrained(spec: Spec, path: Path, *, target: Target, precision: str =
         task=TASK,
         output_names=decoding(TASK).output_names,
         labels=labels,
-        preprocess=Preprocess(spec.resolution_px, mean=(0.5,) * spec.in_channels, std=(0.5,) * spec.in_channels),
+        preprocess=Preprocess(
+            spec.resolution_px,
+            mean=(0.5,) * spec.in_channels,
+            std=(0.5,) * spec.in_channels,
+            colour="grey" if spec.in_channels == 1 else "rgb",
+        ),
         calibration=Calibration(),
         precision=precision,
         weights_sha256="",
