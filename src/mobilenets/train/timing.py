@@ -18,6 +18,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from .. import __version__
 from ..codec import from_json, to_json
 from ..errors import BadData
 from ..files import cache_dir, write_atomic
@@ -29,6 +30,8 @@ MARGIN = 1.05
 OUT = 2.0
 SMALL = 4
 ROUNDS = 3
+FORMAT = 2
+"""Of what is kept: changes whenever something new is timed."""
 
 
 def candidates(device: torch.device, recipe: Recipe) -> tuple[tuple[MemoryFormat, Precision], ...]:
@@ -147,6 +150,7 @@ def compute_key(
     device = next(network.parameters()).device
     return "\n".join(
         [
+            f"mobilenets {__version__}, timing {FORMAT}",
             *modules,
             f"images {tuple(images.shape)}; {type(recipe.optimizer).__name__}; {recipe.norm_statistics} statistics",
             f"{among} on {device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}",
