@@ -40,6 +40,6 @@ def test_the_lightest_where_none_is_fast_enough() -> None:
     assert (spec.name, spec.alpha, spec.resolution_px[0]) == (LADDER[0].network, LADDER[0].alpha, LADDER[0].side_px)
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(10, 150), (648, 150), (1000, 100), (100_000, 30)])
+@pytest.mark.parametrize(("images", "epochs"), [(10, 100), (648, 100), (1000, 65), (100_000, 30)])
 def test_few_pictures_are_shown_more_often(images: int, epochs: int) -> None:
     assert wanted_epochs(images) == epochs

@@ -26,9 +26,9 @@ Kind = Literal["small", "photos"]
 SMALL_PX = 64
 """Pictures whose median shorter side is at most this are small: a stem stride of 1, or nothing is left to look at."""
 SMALL_SIDES_PX = (32, 48, 64)
-VIEWS = 100_000
+VIEWS = 65_000
 """Pictures that a run from scratch wants to show in all, and the bounds of how often it then shows each."""
-FEWEST_EPOCHS, MOST_EPOCHS = 30, 150
+FEWEST_EPOCHS, MOST_EPOCHS = 30, 100
 DEFAULT_MINUTES = 10.0
 """For photos where nobody says how long."""
 LONGEST_MINUTES = 60.0
