@@ -89,7 +89,8 @@ def judge(trained: Trained) -> tuple[Calibration, Evaluation | None, Evaluation]
 
     def evaluation(outputs: object, targets: object, files: Sequence[str]) -> Evaluation:
         names = [dataset.relative(Path(file)) for file in files]
-        return task.evaluate(outputs, targets, labels=dataset.labels, files=names, calibration=calibration)
+        found: Evaluation = task.evaluate(outputs, targets, labels=dataset.labels, files=names, calibration=calibration)
+        return found
 
     val = evaluation(outputs, targets, files) if split == "val" else None
     if dataset.test:
