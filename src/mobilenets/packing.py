@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .bundle import ModelFile
-    from .report import MistakePicture, Picture, SamplePictures
+    from .report import FitReport, MistakePicture, Picture, SamplePictures
 
 TASK = "classification"
 MODEL, REPORT = "model", "report.html"
@@ -161,42 +161,11 @@ def finish(
     from .bundle import add_files
     from .bundle.manifest import REPORT as REPORT_NAME
     from .measure import cost
-    from .measure.stages import network_summary
-    from .report import FitReport, html_report
+    from .report import html_report
 
-    plan, provenance = trained.plan, model.record.provenance
+    plan = trained.plan
     warnings = run_warnings(trained)
-    page = html_report(
-        FitReport(
-            title=trained.dataset.name,
-            created=provenance.created,
-            command=_command(trained),
-            model=str(model.path),
-            labels=trained.dataset.labels,
-            model_mb=sum(f.stat().st_size for f in model.path.rglob("*") if f.is_file()) / 1e6,
-            network=network_summary(plan.spec),
-            data=trained.health,
-            training=trained.training,
-            test=test,
-            val=val,
-            calibration=calibration,
-            verification=(verification,),
-            bench=bench,
-            candidates=plan.candidates,
-            mistakes=_mistake_pictures(trained, test),
-            samples=_sample_pictures(trained),
-            provenance=(
-                ("data", f"{provenance.data}, {provenance.split_origin}"),
-                ("data sha256", provenance.data_sha256),
-                ("seed", str(plan.seed)),
-                ("recipe", plan.recipe.name),
-                ("mobilenets", provenance.revision),
-                *provenance.versions.items(),
-            ),
-            notes=(plan.reason,) if plan.reason else (),
-            warnings=leak_warnings(trained.health),
-        )
-    )
+    page = html_report(_report_of(trained, model, calibration, val, test, verification, bench))
     write_atomic(trained.run / REPORT, page)
     add_files(model, {REPORT_NAME: page})
     price, row = cost(plan.spec), bench.rows[0]
@@ -215,6 +184,51 @@ def finish(
         file_mb=row.file_mb,
         training=trained.training,
         warnings=warnings,
+    )
+
+
+def _report_of(
+    trained: Trained,
+    model: "ModelFile",
+    calibration: Calibration,
+    val: Evaluation | None,
+    test: Evaluation,
+    verification: Verification,
+    bench: Bench,
+) -> "FitReport":
+    """All that the page shows."""
+    from .measure.stages import network_summary
+    from .report import FitReport
+
+    plan, provenance = trained.plan, model.record.provenance
+    return FitReport(
+        title=trained.dataset.name,
+        created=provenance.created,
+        command=_command(trained),
+        model=str(model.path),
+        labels=trained.dataset.labels,
+        model_mb=sum(f.stat().st_size for f in model.path.rglob("*") if f.is_file()) / 1e6,
+        network=network_summary(plan.spec),
+        data=trained.health,
+        training=trained.training,
+        test=test,
+        val=val,
+        calibration=calibration,
+        verification=(verification,),
+        bench=bench,
+        candidates=plan.candidates,
+        mistakes=_mistake_pictures(trained, test),
+        samples=_sample_pictures(trained),
+        provenance=(
+            ("data", f"{provenance.data}, {provenance.split_origin}"),
+            ("data sha256", provenance.data_sha256),
+            ("seed", str(plan.seed)),
+            ("recipe", plan.recipe.name),
+            ("mobilenets", provenance.revision),
+            *provenance.versions.items(),
+        ),
+        notes=(plan.reason,) if plan.reason else (),
+        warnings=leak_warnings(trained.health),
     )
 
 
