@@ -108,6 +108,11 @@ def test_alias_width_is_replaced_by_alpha() -> None:
         resolve("mobilenetv2", alpha=0.0)
 
 
+@pytest.mark.parametrize("name", ["mobilenetv1", "mobilenetv2", "mobilenet_v3_large", "mobilenetv3_large"])
+def test_a_spec_is_its_table(name: str) -> None:
+    assert resolve(find(name), alpha=0.3) == resolve(name, alpha=0.3)
+
+
 def test_published_top1() -> None:
     assert published_top1("mobilenetv2", 1.0, 224) == 0.718
     assert published_top1("mobilenetv2", 1.0, (224, 224)) == 0.718

@@ -36,12 +36,12 @@ def formulaic(name: str) -> Network:
         values = wave(array.shape, phase=i)
         if key.endswith("running_var"):
             values = 1.0 + 0.5 * values
-        elif key.endswith("running_mean") or key.endswith("bias"):
+        elif key.endswith(("running_mean", "bias")):
             values = 0.2 * values
         elif array.ndim == 1 or key.endswith("gamma"):
             values = 1.0 + 0.3 * values
         else:
-            values = values * math.sqrt(4.0 / np.prod(array.shape[1:]))
+            values = values * math.sqrt(2.0 / np.prod(array.shape[1:]))
         arrays[key] = values.astype(array.dtype)
     load_exact(network, arrays)
     return network.eval()

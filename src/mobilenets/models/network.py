@@ -106,6 +106,7 @@ def build(
     """The network that a name, a spec's file or a spec stands for, freshly initialised; variations as in `resolve`.
 
     Example:
+        >>> import torch
         >>> network = build("mobilenetv3_small", alpha=0.5, classes=10).eval()
         >>> tuple(network(torch.zeros(1, 3, 64, 96)).shape)
         (1, 10)

@@ -170,6 +170,13 @@ def dialect_rule(entry: Entry, dialect: Dialect) -> WidthRule:
     return entry.rule
 
 
+def rule_of(name: str) -> WidthRule:
+    """How alpha is applied to the network called `name`; the published rule for one that is not in the catalogue."""
+    if name in ALIASES:
+        return dialect_rule(CATALOGUE[ALIASES[name].network], ALIASES[name].dialect)
+    return CATALOGUE[name].rule if name in CATALOGUE else PUBLISHED
+
+
 def spec_of(name: str, alpha: float | None = None) -> Spec | None:
     """The network that `name` stands for, canonical or alias, at its own width or at `alpha`; None for no such name."""
     if name in CATALOGUE:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from ..errors import UnknownName, UsageError
 from . import transform
-from .catalogue import ALIASES, CATALOGUE, spec_of
+from .catalogue import ALIASES, CATALOGUE, rule_of, spec_of
 from .spec import Spec, spec_from_json
 from .width import at_alpha
 
@@ -37,17 +37,17 @@ def resolve(
     """The spec that `network` stands for, varied. None leaves what it says.
 
     alpha: width multiplier of the named network's table, by the rule of the name's source (slim's for canonical
-        names); a spec of one's own is taken as such a table.
+        names); a spec or a file is taken as such a table, by the rule of the name that it bears.
     resolution_px: (h, w). classes: 0 ends the network at the embedding. output_stride: 8, 16 or 32, by dilation.
     stem_stride: 1 suits images of 32 to 96 px.
 
     Raises: UnknownName, SpecError, BadData (a file that holds no spec), UsageError (a file that can't be read).
     """
     if isinstance(network, Spec):
-        spec = network if alpha is None else at_alpha(network, alpha)
+        spec = network if alpha is None else at_alpha(network, alpha, rule_of(network.name))
     elif isinstance(network, Path) or network.endswith(".json"):
         spec = _read(Path(network))
-        spec = spec if alpha is None else at_alpha(spec, alpha)
+        spec = spec if alpha is None else at_alpha(spec, alpha, rule_of(spec.name))
     else:
         spec = _named(network, alpha)
     if resolution_px is not None:

@@ -78,7 +78,7 @@ def at_alpha(spec: Spec, alpha: float, rule: WidthRule = PUBLISHED) -> Spec:
     if head.c_hidden:
         head = replace(head, c_hidden=rule.last_channels(head.c_hidden, alpha))
     stem = replace(spec.stem, c_out=c_stem)
-    return replace(spec, stem=stem, rows=tuple(rows), head=head, alpha=alpha)
+    return replace(spec, stem=stem, rows=tuple(rows), head=head, alpha=spec.alpha * alpha)
 
 
 def squeezed(se: SE, listed: int, c_hidden: int) -> SE:
