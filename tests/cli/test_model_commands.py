@@ -109,3 +109,16 @@ def test_train_makes_a_run_that_config_replays(run: Run, photos: Path, tiny: Pat
     assert json.loads((tmp_path / "b" / "config.json").read_text()) == json.loads(config.read_text())
     resumed = run("train", "--resume", tmp_path / "a", "--json")
     assert resumed.json["training"]["steps"] == first.json["training"]["steps"]
+
+
+@pytest.mark.parametrize("command", ["fit", "train"])
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = (command, photos, "--network", "mobilenetv2", "--alpha", 0.5, "--epochs", 3, "--dry-run")
+    plan = run(*args, "--json").json
+    assert (plan["network"], plan["epochs"], plan["train_images"]) == ("mobilenetv2 alpha 0.5 at 64x64 px", 3, 24)
+    assert "training mobilenetv2 alpha 0.5" in run(*args).stdout
+    assert list(tmp_path.iterdir()) == []
+    assert run(command, "--resume", "runs/x", "--dry-run").code == 2

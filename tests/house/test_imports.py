@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "packing": BELOW_JOBS | {"planning"},
     "fitting": BELOW_JOBS | {"planning", "packing"},
     "importing": BELOW_JOBS,
-    "cli": BELOW_JOBS | {"fitting", "importing"},
+    "cli": BELOW_JOBS | {"fitting", "planning", "packing", "importing"},
     "__main__": {"cli"},
     "__init__": BELOW_COMPRESS | {"compress", "search", "fitting", "importing"},
 }

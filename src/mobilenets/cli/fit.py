@@ -1,6 +1,7 @@
 """`mobilenets fit`: the main job, from a folder of images to a verified model file and a report."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,7 +9,10 @@ from . import options
 from .progress import follow
 from .shell import Shell
 from .text import facts
-from .training import Balance, resumable, run_options
+from .training import Balance, resumable, run_options, tell_plan
+
+if TYPE_CHECKING:
+    from ..packing import FitResult
 
 
 @options.command(
@@ -37,6 +41,7 @@ def fit_command(
     out: Path | None,
     resume: Path | None,
     config: Path | None,
+    dry_run: bool,
     max_latency_ms: float | None,
     max_mb: float | None,
     threads: int,
@@ -49,8 +54,23 @@ def fit_command(
     network fits the budget. Ctrl-C stops at no loss.
     """
     from ..fitting import fit
-    from ..report import figures
 
+    if dry_run:
+        wish = (
+            network,
+            alpha,
+            resolution_px,
+            in_channels,
+            epochs,
+            minutes,
+            max_latency_ms,
+            max_mb,
+            recipe,
+            balance,
+            seed,
+        )
+        tell_plan(shell, data, wish, device=device, resume=resume, config=config)
+        return
     with resumable("fit", resume or out), follow(shell) as on_event:
         result = fit(
             data,
@@ -75,17 +95,21 @@ def fit_command(
         )
     for warning in result.warnings:
         shell.note(f"warning: {warning}")
+    shell.answer(result, _lines(result))
+
+
+def _lines(result: "FitResult") -> list[str]:
+    from ..report import figures
+
     onnx, (low, high) = result.onnx, result.interval
-    lines = facts(
+    size = f"{figures.short(result.params)} parameters, {figures.short(result.macs)} MACs"
+    images = figures.plural(result.test_images, "image")
+    return facts(
         (
-            (
-                "network",
-                f"{result.network}, {figures.short(result.params)} parameters, {figures.short(result.macs)} MACs",
-            ),
+            ("network", f"{result.network}, {size}"),
             (
                 "test top-1",
-                f"{figures.percent(result.top1)} on {figures.plural(result.test_images, 'image')} "
-                f"(95 %: {figures.percent(low)} to {figures.percent(high)})",
+                f"{figures.percent(result.top1)} on {images} (95 %: {figures.percent(low)} to {figures.percent(high)})",
             ),
             (
                 "ONNX",
@@ -97,4 +121,3 @@ def fit_command(
             ("report", result.report),
         )
     )
-    shell.answer(result, lines)

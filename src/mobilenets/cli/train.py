@@ -6,7 +6,7 @@ from . import options
 from .progress import follow
 from .shell import Shell
 from .text import facts
-from .training import Balance, resumable, run_options
+from .training import Balance, resumable, run_options, tell_plan
 
 
 @options.command(
@@ -31,6 +31,7 @@ def train_command(
     out: Path | None,
     resume: Path | None,
     config: Path | None,
+    dry_run: bool,
 ) -> None:
     """Train a network on DATA: a run folder with its weights (best and last), its configuration and results.csv.
 
@@ -39,6 +40,10 @@ def train_command(
     from ..fitting import train_run
     from ..report import figures
 
+    if dry_run:
+        wish = (network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed)
+        tell_plan(shell, data, wish, device=device, resume=resume, config=config)
+        return
     with resumable("train", resume or out), follow(shell) as on_event:
         result = train_run(
             data,

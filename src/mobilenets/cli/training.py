@@ -8,11 +8,19 @@ from typing import Any, Literal, get_args
 
 import click
 
+from ..errors import UsageError
 from . import options
 from .options import F
-from .shell import Interrupted
+from .progress import follow
+from .shell import Interrupted, Shell
 
 Balance = Literal["none", "loss", "sampler"]
+Size = tuple[int, int] | None
+Wanted = tuple[
+    str, float | None, Size, int | None, int | None, float | None, float | None, float | None, str | None,
+    Balance | None, int,
+]  # fmt: skip
+"""The fields of planning.Wish in their order, as they stand on the command line."""
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.argument("data", required=False),
@@ -31,6 +39,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-o", "--out", type=options.PATH, help="Folder of the run, new.  [runs/NAME]"),
     click.option("--resume", type=options.PATH, metavar="RUN", help="Take up a run that was stopped; needs no DATA."),
     click.option("--config", type=options.PATH, metavar="FILE", help="Train DATA as this run's config.json says."),
+    options.dry_run,
 )  # fmt: skip
 
 
@@ -39,6 +48,33 @@ def run_options(function: F) -> F:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def tell_plan(
+    shell: Shell, data: str | None, wish: Wanted, *, device: str, resume: Path | None, config: Path | None
+) -> None:
+    """--dry-run: choose network, recipe and length as the run would, say so, and write nothing."""
+    from ..data import check_data, open_dataset, without_files
+    from ..planning import Wish, intent, make_plan, network_words, replayed_plan
+
+    asked = Wish(*wish)
+    if data is None or resume is not None:
+        raise UsageError("a dry run needs DATA; a run that is resumed keeps the plan in its config.json")
+    with follow(shell) as on_event:
+        dataset = open_dataset(data, seed=asked.seed)
+        health = check_data(dataset)
+        dataset = without_files(dataset, health.unreadable)
+        plan = replayed_plan(config, dataset) if config else make_plan(dataset, health, asked, device, on_event)
+    keys = {
+        "network": network_words(plan.spec),
+        "recipe": plan.recipe.name,
+        "epochs": plan.budget.epochs,
+        "minutes": plan.budget.minutes,
+        "train_images": len(dataset.train),
+        "reason": plan.reason,
+        "candidates": plan.candidates,
+    }
+    shell.answer(keys, [intent(plan, dataset), *([plan.reason] if plan.reason else [])])
 
 
 @contextlib.contextmanager
