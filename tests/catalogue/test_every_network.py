@@ -14,7 +14,18 @@ from mobilenets.codec import from_json, to_json
 from mobilenets.measure import cost
 from mobilenets.measure.walk import walk
 from mobilenets.models import MobileMQA, Network, build
-from mobilenets.specs import ALIASES, CATALOGUE, Spec, dilate, find, folded, resolve, spec_from_json, spec_to_json
+from mobilenets.specs import (
+    ALIASES,
+    CATALOGUE,
+    Spec,
+    dilate,
+    find,
+    folded,
+    resolve,
+    spec_from_json,
+    spec_to_json,
+    with_dropout,
+)
 
 
 def counted_macs(network: Network, x: Tensor) -> int:
@@ -137,16 +148,16 @@ def test_output_stride_of_modules(name: str, output_stride: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_full_width_learns(name: str) -> None:
-    """A few steps of gradient descent at full width lower the loss of eight images."""
+    """Ten steps at full width learn eight images of noise by heart, half way at least."""
     torch.manual_seed(0)
-    network = build(name, classes=2, resolution_px=(64, 64)).train()
-    x, truth = torch.randn(8, 3, 64, 64), torch.tensor([0, 1] * 4)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    network = build(with_dropout(resolve(name, classes=2, resolution_px=(32, 32)), 0.0)).train()
+    x, truth = torch.randn(8, 3, 32, 32), torch.tensor([0, 1] * 4)
+    optimiser = torch.optim.Adam(network.parameters(), lr=5e-4)
     losses = []
-    for _ in range(4):
+    for _ in range(10):
         loss = torch.nn.functional.cross_entropy(network(x), truth)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.5 * losses[0]
