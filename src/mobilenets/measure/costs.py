@@ -71,7 +71,8 @@ def cost(spec: Spec, *, resolution_px: tuple[int, int] | None = None) -> Cost:
     check_size(spec, size)
     placed = tuple(walk(spec, size))
     counts = [count_step(p.step, p.size_in) for p in placed]
-    highest = peak(placed)
+    moments = [moment(p) for p in placed]
+    highest = peak(placed, moments)
     params = sum(c.params for c in counts)
     kept = training_elements(placed, spec.in_channels * size[0] * size[1])
     return Cost(
@@ -89,7 +90,7 @@ def cost(spec: Spec, *, resolution_px: tuple[int, int] | None = None) -> Cost:
         peak_layer=highest.name,
         training_mb_per_image=4 * kept / 1e6,
         training_mb_fixed=16 * params / 1e6,
-        layers=tuple(_layer(p, c) for p, c in zip(placed, counts, strict=True)),
+        layers=tuple(_layer(p, c, m.elements) for p, c, m in zip(placed, counts, moments, strict=True)),
     )
 
 
@@ -104,7 +105,7 @@ def _flash_bytes(counts: Sequence[StepCount], precision: Precision) -> int:
             return weights + 8 * biases
 
 
-def _layer(placed: Placed, count: StepCount) -> LayerCost:
+def _layer(placed: Placed, count: StepCount, alive: int) -> LayerCost:
     step = placed.step
     windowed = step if isinstance(step, (ConvStep, PoolStep)) else None
     return LayerCost(
@@ -117,7 +118,7 @@ def _layer(placed: Placed, count: StepCount) -> LayerCost:
         size_px=placed.size_out,
         params=count.params,
         macs=count.macs,
-        activation_elements=moment(placed).elements,
+        activation_elements=alive,
     )
 
 

@@ -36,15 +36,15 @@ def moment(placed: Placed) -> Moment:
     return Moment(placed.name, placed.held + elements)
 
 
-def peak(steps: Sequence[Placed]) -> Moment:
-    """The moment in which most numbers are alive; the first of equals."""
-    found: list[Moment] = []
-    for placed in steps:
-        found.append(moment(placed))
-        if placed.closes:
-            block = placed.name.rpartition(".")[0]
-            found.append(Moment(f"{block}.skip", 3 * placed.elements_out))
-    return max(found, key=lambda m: m.elements)
+def peak(steps: Sequence[Placed], moments: Sequence[Moment]) -> Moment:
+    """The moment in which most numbers are alive, of the steps' `moments` and the additions: the first of equals."""
+    highest = moments[0]
+    for placed, own in zip(steps, moments, strict=True):
+        if own.elements > highest.elements:
+            highest = own
+        if placed.closes and 3 * placed.elements_out > highest.elements:
+            highest = Moment(f"{placed.name.rpartition('.')[0]}.skip", 3 * placed.elements_out)
+    return highest
 
 
 def training_elements(steps: Sequence[Placed], image_elements: int) -> int:

@@ -14,18 +14,12 @@ class Placed:
 
     name: str
     step: Step
+    c_in: int
+    c_out: int
     size_in: Pair
     size_out: Pair
     held: int = 0
     closes: bool = False
-
-    @property
-    def c_in(self) -> int:
-        return self.step.c_in if isinstance(self.step, ConvStep) else self.step.channels
-
-    @property
-    def c_out(self) -> int:
-        return self.step.c_out if isinstance(self.step, ConvStep) else self.step.channels
 
     @property
     def elements_in(self) -> int:
@@ -46,9 +40,14 @@ def walk(spec: Spec, size_px: Pair) -> Iterator[Placed]:
         for i, step in enumerate(steps):
             size_in, size = size, map_size(step, size)
             last = i == len(steps) - 1
-            yield Placed(f"{name}.{step.name}", step, size_in, size, shortcut if i else 0, skip and last)
+            held = shortcut if i else 0
+            if isinstance(step, ConvStep):
+                c_from, c_to = step.c_in, step.c_out
+            else:
+                c_from = c_to = step.channels
+            yield Placed(f"{name}.{step.name}", step, c_from, c_to, size_in, size, held, skip and last)
     for step in spec.head.steps(spec.channels):
-        yield Placed(step.name, step, (1, 1), (1, 1))
+        yield Placed(step.name, step, step.c_in, step.c_out, (1, 1), (1, 1))
     if spec.classes:
         linear = ConvStep("classifier", spec.embedding, spec.classes, norm=False, bias=True)
-        yield Placed("classifier", linear, (1, 1), (1, 1))
+        yield Placed("classifier", linear, spec.embedding, spec.classes, (1, 1), (1, 1))

@@ -105,14 +105,11 @@ def map_size(step: Step, size_px: Pair) -> Pair:
     if not isinstance(step, (ConvStep, PoolStep)):
         return size_px
     dilation = step.dilation if isinstance(step, ConvStep) else 1
-    h, w = (
-        _positions(side, kernel=k, stride=s, dilation=dilation, padding=step.padding)
-        for side, k, s in zip(size_px, step.kernel, step.stride, strict=True)
-    )
-    return h, w
+    (kh, kw), (sh, sw), padding = step.kernel, step.stride, step.padding
+    return _positions(size_px[0], kh, sh, dilation, padding), _positions(size_px[1], kw, sw, dilation, padding)
 
 
-def _positions(side: int, *, kernel: int, stride: int, dilation: int, padding: Padding) -> int:
+def _positions(side: int, kernel: int, stride: int, dilation: int, padding: Padding) -> int:
     reach = dilation * (kernel - 1)
     if padding == "same":
         return -(-side // stride)
