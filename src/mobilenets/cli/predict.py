@@ -45,15 +45,17 @@ def predict_command(
 
 
 def _in_words(answer: dict[str, object]) -> str:
-    """An answer of any task on one line: its plain values once each, shares as percent, None as "none of these"."""
+    """An answer of any task on one line: its plain values once each, shares as percent."""
     from ..report import figures
 
     if "error" in answer:
         return f"error: {answer['error']}"
-    words = []
+    words, top = [], answer.get("top")
     for key, value in answer.items():
         if isinstance(value, float):
             words.append(figures.percent(value))
-        elif key != "file" and not isinstance(value, (list, tuple, dict)):
-            words.append("none of these" if value is None else str(value))
-    return ", ".join(dict.fromkeys(words))
+        elif key != "file" and isinstance(value, (str, int)):
+            words.append(str(value))
+    if answer.get("label", "") is None and isinstance(top, list):  # the share is that of the nearest label
+        words = ["none of these, nearest:", str(top[0][0]), *words]
+    return " ".join(dict.fromkeys(words))

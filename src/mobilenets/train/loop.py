@@ -157,10 +157,12 @@ def take_steps(
 
 
 def out_of_patience(session: Session) -> bool:
-    """Whether the recipe's patience has run out since the best evaluation."""
-    if session.recipe.patience is None or session.best is None or not session.history:
+    """Whether the recipe's patience has run out since the metric was first as good as it ever was."""
+    history = session.history
+    if session.recipe.patience is None or not history:
         return False
-    return session.history[-1].epoch - session.best.epoch >= session.recipe.patience
+    best = max(history, key=lambda row: row.metric)  # the first of equals
+    return history[-1].epoch - best.epoch >= session.recipe.patience
 
 
 def tell(session: Session, listeners: Sequence[OnStep], request: StopRequest) -> None:

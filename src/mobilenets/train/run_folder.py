@@ -65,9 +65,17 @@ class Best:
     val_loss: float
     recomputed: bool = False
 
-    def beats(self, other: "Best | None") -> bool:
-        """A better metric, or an equal one at a smaller loss."""
-        return other is None or (self.metric, -self.val_loss) > (other.metric, -other.val_loss)
+    def follows(self, other: "Best | None") -> bool:
+        """Whether a later evaluation takes the place of an earlier one: its metric is as good, or there is none.
+
+        Of equals the later wins: its learning rate is lower and its average longer. (Losses don't decide: they follow
+        the confidence, which changes along a run.)
+        """
+        return other is None or not self.metric < other.metric
+
+    def beats(self, other: "Best") -> bool:
+        """Whether the same weights with other statistics are better: the metric, then the loss."""
+        return (self.metric, -self.val_loss) > (other.metric, -other.val_loss)
 
 
 def listing(dataset: Dataset) -> str:

@@ -207,8 +207,8 @@ class Session:
         self.losses.begin_again()
         now = Best(row.epoch, row.step, metric, val_loss)
         self.folder.keep(self.folder.last, self.averaged.network, now)
-        # Without pictures in val the newest weights are the best there are.
-        if now.beats(self.best) or math.isnan(metric):
+        # Without pictures in val (a metric of NaN) the newest weights are the best there are.
+        if now.follows(self.best):
             self.best = now
             self.folder.keep(self.folder.best, self.averaged.network, now)
         self.folder.write_results(tuple(self.history))
