@@ -3,6 +3,7 @@
 Each step is a room's own work; here they are called in order and hand values on. `train_run` is the first half alone.
 """
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ def fit(
         NonFiniteLoss; BadData, UsageError, UnknownName, MissingRuntime. After a KeyboardInterrupt the run can be
         resumed.
     """
+    if _processes() > 1:
+        raise UsageError(
+            "fit runs in one process",
+            hint="torchrun ... -m mobilenets train DATA -o RUN, then: mobilenets fit --resume RUN",
+        )
     wish = Wish(
         network, alpha, resolution_px, in_channels, epochs, minutes, max_latency_ms, max_mb, recipe, balance, seed
     )
@@ -134,6 +140,8 @@ def train_run(
     on_event: OnEvent | None = None,
 ) -> TrainResult:
     """Only the training of `fit`, with the same arguments: a run's folder with its weights and its record."""
+    if _processes() > 1 and network == AUTO and resume is None and config is None:
+        raise UsageError("several processes need the network by name", hint="say --network; mobilenets list has them")
     wish = Wish(network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed)
     trained = _train(
         data, wish, out=out, device=device, threads=1, photos=True, resume=resume, config=config, loggers=loggers,
@@ -195,6 +203,11 @@ def _train(
     return Trained(run, request, plan, dataset, health, built, training)
 
 
+def _processes() -> int:
+    """How many torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _built(plan: Plan, dataset: Dataset) -> "nn.Module":
     """The network, its first weights drawn from the seed."""
     import torch
@@ -225,8 +238,11 @@ def _require_trainable(health: DataHealth) -> None:
 
 
 def _begin(run: Path, request: Request) -> None:
+    from .train.distributed import leads
     from .train.run_folder import REQUEST, is_occupied
 
+    if not leads():
+        return  # torchrun started several: the leading process writes
     if is_occupied(run):
         raise UsageError(
             f"{run}: exists already and is not overwritten",

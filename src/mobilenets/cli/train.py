@@ -39,6 +39,7 @@ def train_command(
     """
     from ..fitting import train_run
     from ..report import figures
+    from ..train.distributed import leads
 
     if dry_run:
         wish = (network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed)
@@ -62,6 +63,8 @@ def train_command(
             config=config,
             on_event=on_event,
         )
+    if not leads():
+        return  # torchrun started several: one of them answers
     for warning in result.warnings:
         shell.note(f"warning: {warning}")
     training = result.training

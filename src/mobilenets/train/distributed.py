@@ -85,6 +85,11 @@ class World:
                 dist.broadcast(tensor, 0)
 
 
+def leads() -> bool:
+    """Whether this process is the leading one of those that torchrun started, or alone; known before they join."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def pick_device(name: str) -> str:
     """ "auto" is CUDA, then Apple's MPS, then the CPU, as the machine has them; "cpu", "cuda" and "mps" are themselves.
 

@@ -118,7 +118,7 @@ class RunFolder:
         self.path, self._leads = path, leads
         self.state, self.best, self.last = (path / f"{n}.safetensors" for n in ("resume", "best", "last"))
         if resume:
-            _check_same(read_config(path), config, path)
+            _check_same(read_config(path), config, path, ended=self.finished() is not None)
         elif leads and (path.is_file() or any((path / name).exists() for name in OWN)):
             raise UsageError(f"{path}: exists already and is not overwritten", hint="resume it, or name another folder")
         elif leads:
@@ -164,10 +164,11 @@ class RunFolder:
             write_atomic(self.path / "results.csv", text.getvalue())
 
 
-def _check_same(old: RunConfig, new: RunConfig, path: Path) -> None:
+def _check_same(old: RunConfig, new: RunConfig, path: Path, *, ended: bool) -> None:
+    """A run that has ended is only read: then the number of processes may differ too."""
     for field in fields(RunConfig):
         was, asked = getattr(old, field.name), getattr(new, field.name)
-        if was == asked or field.name in MAY_CHANGE:
+        if was == asked or field.name in MAY_CHANGE or (ended and field.name == "processes"):
             continue
         place, was, asked = _first_difference(field.name, encode(was), encode(asked))
         raise UsageError(
