@@ -108,7 +108,8 @@ class BatchMaker:
 
 
 class Ahead:
-    """Batches made by `workers` threads, up to `ahead` steps before they are asked for; ahead=0 makes each when asked.
+    """Batches made by `workers` threads, up to `ahead` steps before they are asked for; with ahead=0 each is made when
+    it is asked for, by the thread that asks.
 
     Each thread computes alone (one torch thread): the many small operations of augmentation gain nothing from more,
     and the training step keeps all of its own.
@@ -127,6 +128,8 @@ class Ahead:
 
     def get(self, step: int) -> Batch:
         """The batch of `step`; the ones after it are begun."""
+        if not self._ahead:
+            return self._make(step)
         for wanted in range(step, step + self._ahead + 1):
             if wanted not in self._waiting:
                 self._waiting[wanted] = self._pool.submit(self._make, wanted)

@@ -22,7 +22,7 @@ MOST_PAIRS = 4096
 """Pairs of positions (input x output) above which the products are certainly slower."""
 GAIN = 1.2
 """How many times faster the pairs must be to be used: noise decides nothing."""
-TRIES = 3
+TRIES = 9
 
 Forward = Callable[[Tensor], Tensor]
 

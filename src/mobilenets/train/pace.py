@@ -12,7 +12,7 @@ from .plan import Plan
 
 CHECKS = 50
 SLACK = 0.01
-EVALUATION_SHARE = 0.1
+EVALUATION_SHARE = 0.05
 """Evaluations take at most this share of a run in minutes: with small data not every epoch is worth one."""
 MEMORY = 0.2
 """Weight of the newest window of steps in the running rate."""

@@ -21,7 +21,7 @@ from .pace import Pace
 from .plan import Budget, Plan, plan_steps
 from .recipe import Recipe
 from .run_folder import RunFolder
-from .session import AHEAD, FEW, Material, Session, workers
+from .session import FEW, Material, Session, ahead, workers
 from .state import Progress, read_progress
 from .step import Compute, TrainStep
 from .timing import candidates, compute_key, fastest_step, remembered, synchronise
@@ -159,7 +159,7 @@ def _pace(network: nn.Module, material: Material, recipe: Recipe, plan: Plan, co
     )
     turns = len(recipe.side_ratios)
     seconds = []
-    batches = Ahead(lambda step: material.maker.batch(step, plan), ahead=AHEAD, workers=workers())
+    batches = Ahead(lambda step: material.maker.batch(step, plan), ahead=ahead(step.device), workers=workers())
     try:
         for turn in range(turns):
             first = min(plan.steps - 1, int(plan.steps * (turn + 0.5) / turns))

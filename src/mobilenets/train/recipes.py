@@ -42,7 +42,6 @@ PHOTOS = Recipe(
     side_ratios=(0.875,),
     augmentation=Augmentation(
         scale=(0.25, 1.0),
-        rotate_deg=10.0,
         brightness=0.3,
         contrast=0.3,
         saturation=0.3,
