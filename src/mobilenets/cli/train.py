@@ -39,7 +39,6 @@ def train_command(
     """
     from ..fitting import train_run
     from ..report import figures
-    from ..train.distributed import leads
 
     if dry_run:
         wish = (network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed)
@@ -63,6 +62,8 @@ def train_command(
             config=config,
             on_event=on_event,
         )
+    from ..train.distributed import leads  # loads torch, which train_run has asked for by then
+
     if not leads():
         return  # torchrun started several: one of them answers
     for warning in result.warnings:
