@@ -2,7 +2,9 @@
 
     python benchmarks/speed.py [--rounds 15] [--networks mobilenetv2,...] [-o benchmarks/speed.md]
 
-Forward: one thread, 224 px, batch 1, eval mode, both memory formats, each side's better one counts.
+Forward: one thread, 224 px, batch 1, eval mode, both memory formats, each side's better one counts. Batch-norm
+statistics are those of random images: with fresh ones activations shrink from layer to layer, each library's at its own
+rate, and numbers near zero compute at another speed.
 Training step: one thread, 128 px, batch 32, 100 classes, SGD with momentum. Theirs: the best of NCHW and channels-last,
 float32 and plain bf16 autocast. Ours: what our loop does by itself: memory format, precision and the way of each weight
 gradient timed by `fastest_step`, freed memory kept (`kept_memory`, which holds for our turns only). A turn is one warm
@@ -80,10 +82,23 @@ def medians_ms(runs: dict[str, Callable[[], object]], *, rounds: int, warmup: in
     return {name: statistics.median(t) for name, t in times.items()}
 
 
+@torch.no_grad()
+def settled(net: nn.Module) -> nn.Module:
+    """`net` in eval mode with the batch-norm statistics of random images."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    net.train()
+    for norm in norms:
+        norm.momentum = None
+        norm.reset_running_stats()
+    net(torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+    return net.eval()
+
+
 def forward_rows(pair: Pair, *, rounds: int) -> list[str]:
     """Ours against each peer, the better memory format of each side."""
     torch.manual_seed(0)
     nets = {"ours": build(pair.ours, classes=1000)} | {name: make(1000) for name, make in pair.peers.items()}
+    nets = {name: settled(net) for name, net in nets.items()}
     nets["A/A"] = copy.deepcopy(next(net for name, net in nets.items() if name != "ours"))
     runs: dict[str, Callable[[], object]] = {}
     for name, net in nets.items():

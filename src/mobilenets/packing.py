@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +167,8 @@ def finish(
     warnings = run_warnings(trained)
     page = html_report(_report_of(trained, model, calibration, val, test, verification, bench))
     write_atomic(trained.run / REPORT, page)
-    add_files(model, {REPORT_NAME: page})
+    timed = model.record.with_export(replace(model.record.exports[0], bench=bench))
+    add_files(model, {REPORT_NAME: page}, record=timed)
     price, row = cost(plan.spec), bench.rows[0]
     return FitResult(
         model=str(model.path),

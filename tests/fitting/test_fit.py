@@ -49,7 +49,11 @@ def test_it_ends_with_a_proved_model(fitted: tuple[Path, FitResult, list[object]
     left = {"config.json", "fit.json", "split.json", "results.csv", "best.safetensors", "last.safetensors", "model"}
     assert left <= {p.name for p in run.iterdir()}
     page = (run / "report.html").read_text()
-    assert ModelFile.open(run / "model").read("report.html") == page.encode()
+    packed = ModelFile.open(run / "model")
+    assert packed.read("report.html") == page.encode()
+    (export,) = packed.record.exports
+    assert export.bench is not None
+    assert export.bench.rows[0].median_ms == result.onnx.median_ms
     assert "colours" in page
 
 

@@ -32,7 +32,7 @@ def test_a_run_learns_and_leaves_its_folder(run_tiny: Run, dataset: Dataset, tmp
     events: list[StepEvent] = []
     network, training = run_tiny(recipe=replace(PLAIN, ema=0.9), epochs=15, on_step=events.append)
     outputs, targets, files = predict_outputs(network, dataset.test, Preprocess(size_px=(SIDE, SIDE)))
-    assert (outputs.argmax(1) == targets).mean() == 1.0
+    assert (outputs.argmax(1) == targets).mean() >= 7 / 9  # by chance: once in 160
     assert len(files) == 9
     assert (training.stopped, training.epochs, training.steps, training.batch) == ("done", 15, 45, 8)
     assert [row.epoch for row in training.history] == list(range(1, 16))

@@ -17,6 +17,7 @@ _WHERE = {
     "small_side_px": ".choosing",
     "training_rate": ".choosing",
     "AdamW": ".recipe",
+    "Muon": ".recipe",
     "Augmentation": ".recipe",
     "Cosine": ".recipe",
     "Exponential": ".recipe",
@@ -49,6 +50,7 @@ __all__ = [
     "RECIPES",
     "SGD",
     "AdamW",
+    "Muon",
     "Augmentation",
     "Budget",
     "Choice",
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from .plan import Plan as Plan
     from .recipe import SGD as SGD
     from .recipe import AdamW as AdamW
+    from .recipe import Muon as Muon
     from .recipe import Augmentation as Augmentation
     from .recipe import Cosine as Cosine
     from .recipe import Exponential as Exponential

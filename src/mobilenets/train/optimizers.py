@@ -6,39 +6,44 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointMismatch
-from .recipe import SGD, AdamW, Recipe, RMSprop
+from .muon import MuonAdamW
+from .recipe import SGD, AdamW, Muon, Recipe, RMSprop
 
 BACKBONE = "backbone."
 """Parameters of that prefix get the backbone's rate; `models.Network` and every task's network name them so."""
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW, SGD or RMSprop over `network`, fused where torch has it.
+    """The recipe's optimizer over `network`, fused where torch has it.
 
-    Up to four groups: backbone or not, decayed or not. Each group's "factor" is what the scheduled rate is multiplied
-    with. Norms, biases and other vectors are never decayed (style of every source since Goyal et al. 2017); parameters
+    Groups: backbone or not, decayed or not, pointwise or not. Each group's "factor" is what the scheduled rate is
+    multiplied with. Norms, biases and other vectors are never decayed (style of every source since Goyal et al. 2017); parameters
     of a frozen backbone (`recipe.backbone_lr` 0) stop requiring gradients.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    pointwise = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d) and _is_pointwise(m)}
     for name, parameter in network.named_parameters():
         below = name.startswith(BACKBONE)
         if below and recipe.backbone_lr == 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            groups.setdefault((below, _decays(parameter, recipe)), []).append(parameter)
+            groups.setdefault((below, _decays(parameter, recipe), id(parameter) in pointwise), []).append(parameter)
     settings = [
         {
             "params": parameters,
             "weight_decay": recipe.weight_decay if decays else 0.0,
             "factor": recipe.backbone_lr if below else 1.0,
+            "pointwise": matrices,
         }
-        for (below, decays), parameters in groups.items()
+        for (below, decays, matrices), parameters in groups.items()
     ]
     device = next(network.parameters()).device.type
     fused = device in ("cpu", "cuda")
     match recipe.optimizer:
         case AdamW(beta1, beta2, eps):
             return torch.optim.AdamW(settings, lr=recipe.lr, betas=(beta1, beta2), eps=eps, fused=fused)
+        case Muon(momentum, beta1, beta2):
+            return MuonAdamW(settings, lr=recipe.lr, momentum=momentum, betas=(beta1, beta2), fused=fused)
         case SGD(momentum, nesterov):
             return torch.optim.SGD(settings, lr=recipe.lr, momentum=momentum, nesterov=nesterov, fused=fused)
         case RMSprop(decay, momentum, eps):
@@ -48,6 +53,11 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
 def _decays(parameter: Tensor, recipe: Recipe) -> bool:
     depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
     return parameter.ndim > 1 and (recipe.decay_depthwise or not depthwise)
+
+
+def _is_pointwise(module: nn.Conv2d) -> bool:
+    """A 1x1 convolution between channels with a norm behind it; those of squeeze-and-excite have a bias instead."""
+    return module.kernel_size == (1, 1) and module.groups == 1 and module.bias is None
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -34,6 +34,19 @@ class AdamW:
 
 
 @dataclass(frozen=True, slots=True)
+class Muon:
+    """Muon on the weights of pointwise convolutions, AdamW on all others (muon.py). One rate serves both."""
+
+    momentum: float = 0.95
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        for name in ("momentum", "beta1", "beta2"):
+            _share("muon", name, getattr(self, name), open_end=True)
+
+
+@dataclass(frozen=True, slots=True)
 class SGD:
     """Stochastic gradient descent; weight decay added to the gradient."""
 
@@ -159,7 +172,7 @@ class Recipe:
     epochs: int
     batch: int
     lr: float
-    optimizer: AdamW | SGD | RMSprop = AdamW()
+    optimizer: AdamW | Muon | SGD | RMSprop = AdamW()
     schedule: Cosine | Exponential = Cosine()
     warmup_epochs: float = 5.0
     weight_decay: float = 0.05
