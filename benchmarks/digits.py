@@ -45,7 +45,7 @@ def fit_rows(seeds: int) -> list[str]:
             f"| {seed} | {result.top1:.4f} | {low:.3f} to {high:.3f} | {result.test_images} "
             f"| {result.onnx.top1_agreement:.4f} | {time.perf_counter() - start:.0f} |"
         )
-        print(rows[-1], file=sys.stderr, flush=True)
+        sys.stderr.write(rows[-1] + "\n")
     spread = statistics.stdev(found) if len(found) > 1 else 0.0
     return [*rows, f"| mean | {statistics.mean(found):.4f} | standard deviation {spread:.4f} | | | |"]
 
@@ -83,7 +83,7 @@ def compute_rows(precision: str | None) -> list[str]:
         a, b = statistics.mean(value for value, _ in ours), statistics.mean(plain)
         words = [", ".join(f"{100 * value:.1f}" for value in values) for values in ([v for v, _ in ours], plain)]
         rows.append(f"| {name} | {ours[0][1]} | {words[0]} | {words[1]} | {100 * (a - b):+.2f} |")
-        print(rows[-1], file=sys.stderr, flush=True)
+        sys.stderr.write(rows[-1] + "\n")
     return rows
 
 
@@ -103,7 +103,10 @@ def main() -> None:
     ]
     if "fit" in options.parts.split(","):
         lines += ["", "## fit: each seed with its own split", ""]
-        lines += ["| seed | test top-1 | 95 % | images | ONNX agrees | seconds |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            "| seed | test top-1 | 95 % | images | ONNX agrees | seconds |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
         lines += fit_rows(options.seeds)
     if "compute" in options.parts.split(","):
         lines += ["", f"## compute: {EPOCHS} epochs, test top-1 in % of {SEEDS} seeds", ""]

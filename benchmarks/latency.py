@@ -24,7 +24,7 @@ def main() -> None:
     found = {}
     for name in CATALOGUE:
         found[name], _ = time_untrained(resolve(name))
-        print(f"{name}: {found[name]:.1f} ms", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{name}: {found[name]:.1f} ms\n")
     machine = this_machine()
     words = (
         f"ms: one image through ONNX Runtime {onnxruntime.__version__}, float32, one thread of {machine.cpu} "

@@ -50,7 +50,6 @@ __all__ = [
     "RECIPES",
     "SGD",
     "AdamW",
-    "Muon",
     "Augmentation",
     "Budget",
     "Choice",
@@ -58,6 +57,7 @@ __all__ = [
     "Cosine",
     "Exponential",
     "Logger",
+    "Muon",
     "Plan",
     "Predicted",
     "RMSprop",
@@ -105,10 +105,10 @@ if TYPE_CHECKING:
     from .plan import Plan as Plan
     from .recipe import SGD as SGD
     from .recipe import AdamW as AdamW
-    from .recipe import Muon as Muon
     from .recipe import Augmentation as Augmentation
     from .recipe import Cosine as Cosine
     from .recipe import Exponential as Exponential
+    from .recipe import Muon as Muon
     from .recipe import Recipe as Recipe
     from .recipe import RMSprop as RMSprop
     from .recipe import recipe_code as recipe_code

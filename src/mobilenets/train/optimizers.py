@@ -17,8 +17,8 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     """The recipe's optimizer over `network`, fused where torch has it.
 
     Groups: backbone or not, decayed or not, pointwise or not. Each group's "factor" is what the scheduled rate is
-    multiplied with. Norms, biases and other vectors are never decayed (style of every source since Goyal et al. 2017); parameters
-    of a frozen backbone (`recipe.backbone_lr` 0) stop requiring gradients.
+    multiplied with. Norms, biases and other vectors are never decayed (style of every source since Goyal et al. 2017);
+    parameters of a frozen backbone (`recipe.backbone_lr` 0) stop requiring gradients.
     """
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     pointwise = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d) and _is_pointwise(m)}

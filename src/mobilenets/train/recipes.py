@@ -9,7 +9,7 @@ import difflib
 
 from ..errors import UnknownName
 from ..specs import Spec, with_drop_path, with_dropout
-from .recipe import SGD, AdamW, Augmentation, Cosine, Exponential, Recipe, RMSprop
+from .recipe import SGD, AdamW, Augmentation, Cosine, Exponential, Muon, Recipe, RMSprop
 
 # small_images: digits, icons, CIFAR and the like, 32 to 64 px, with a stem stride of 1.
 #   Source: ours. Written characters are not mirrored; small shifts and rotations are all the augmentation they bear.
@@ -26,20 +26,23 @@ SMALL_IMAGES = Recipe(
 )
 
 # photos: real photos from scratch, few of them (10 to 1000 a class), minutes on a CPU.
-#   Source: ours. What counted, on 648 photos of 81 grocery classes and 105,000 pictures shown: mixing half of the
-#   pictures (CutMix 1, Mixup 0.2) and crops down to a quarter of the area, against learning by heart; pictures fed
-#   1.14 times larger than they were trained at, 3 to 4 points (arXiv:1906.06423: random crops enlarge objects).
+#   Source: ours. What counted, on 648 photos of 81 grocery classes, V3-Small trained at 112 px, 86,000 pictures shown,
+#   one run each: Muon instead of AdamW halves the steps to a training loss; a weight decay of 0.4 instead of 0.05, with
+#   dropout 0.4 instead of 0.2, takes the test top-1 at 144 px from 48 to 55 % (mixing every pair, erasing and more
+#   jitter with a decay of 0.1: 40 %); pictures fed 1.28 times larger than they were trained at are 3 points better
+#   than at 1.14 times (arXiv:1906.06423: random crops enlarge objects).
 PHOTOS = Recipe(
     name="photos",
     epochs=150,
     batch=32,
-    lr=2e-3,
+    lr=3e-3,
+    optimizer=Muon(),
     warmup_epochs=5,
-    weight_decay=0.05,
+    weight_decay=0.4,
     label_smoothing=0.1,
-    dropout=0.2,
+    dropout=0.4,
     ema=0.998,
-    side_ratios=(0.875,),
+    side_ratios=(0.78,),
     augmentation=Augmentation(
         scale=(0.25, 1.0),
         brightness=0.3,
