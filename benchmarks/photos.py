@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ from mobilenets.deploy.machine import this_machine
 COMMAND = [sys.executable, "-m", "mobilenets", "fit"]
 
 
-def job(arguments: list[str], *, kill_after_s: float | None = None) -> tuple[dict[str, object] | None, float]:
+def job(arguments: list[str], *, kill_after_s: float | None = None) -> tuple[dict[str, Any] | None, float]:
     """The summary that fit prints, None where it was killed, and seconds."""
     start = time.perf_counter()
     process = subprocess.Popen([*COMMAND, *arguments, "--json"], stdout=subprocess.PIPE, text=True)
@@ -33,6 +34,19 @@ def job(arguments: list[str], *, kill_after_s: float | None = None) -> tuple[dic
     if process.returncode:
         raise SystemExit(process.returncode)
     return json.loads(out), time.perf_counter() - start
+
+
+def row(found: dict[str, Any], *, data: str, minutes: float, seed: int, note: str, seconds: float) -> str:
+    """The table's line of what fit printed."""
+    training, onnx, (low, high) = found["training"], found["onnx"], found["interval"]
+    machine = this_machine()
+    return (
+        f"| {Path(data).name} | {minutes:g} | {seed} | {note} | {found['network']} | {training['epochs']} "
+        f"| {100 * found['top1']:.1f} % of {found['test_images']} ({100 * low:.1f} to {100 * high:.1f}) "
+        f"| {'yes' if onnx['passed'] else 'NO'}, {100 * onnx['top1_agreement']:.0f} %, "
+        f"{onnx['max_relative_error']:.1e} | {training['seconds']:.0f} | {seconds:.0f} "
+        f"| {machine.cpu}, {machine.cores} cores, torch {torch.__version__}, {time.strftime('%Y-%m-%d')} |"
+    )
 
 
 def main() -> None:
@@ -52,16 +66,7 @@ def main() -> None:
             found, more = job(["--resume", run])
             seconds, killed = seconds + more, f"killed after {options.kill_at:g} min, resumed"
     assert found is not None
-    training, onnx, (low, high) = found["training"], found["onnx"], found["interval"]
-    machine = this_machine()
-    line = (
-        f"| {Path(options.data).name} | {options.minutes:g} | {options.seed} | {killed} | {found['network']} "
-        f"| {training['epochs']} | {100 * found['top1']:.1f} % of {found['test_images']} "
-        f"({100 * low:.1f} to {100 * high:.1f}) | {'yes' if onnx['passed'] else 'NO'}, "
-        f"{100 * onnx['top1_agreement']:.0f} %, {onnx['max_relative_error']:.1e} | {training['seconds']:.0f} "
-        f"| {seconds:.0f} | {machine.cpu}, {machine.cores} cores, torch {torch.__version__}, "
-        f"{time.strftime('%Y-%m-%d')} |"
-    )
+    line = row(found, data=options.data, minutes=options.minutes, seed=options.seed, note=killed, seconds=seconds)
     sys.stdout.write(line + "\n")
     if options.out:
         head = (
