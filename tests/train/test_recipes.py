@@ -14,6 +14,7 @@ from mobilenets.train import (
     Augmentation,
     Cosine,
     Exponential,
+    Muon,
     Recipe,
     RMSprop,
     find_recipe,
@@ -25,7 +26,7 @@ from mobilenets.train import (
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
 def test_recipe_is_the_same_after_json_and_as_code(recipe: Recipe) -> None:
     assert from_json(Recipe, to_json(recipe)) == recipe
-    names = {cls.__name__: cls for cls in (Recipe, AdamW, SGD, RMSprop, Cosine, Exponential, Augmentation)}
+    names = {cls.__name__: cls for cls in (Recipe, AdamW, Muon, SGD, RMSprop, Cosine, Exponential, Augmentation)}
     assert eval(recipe_code(recipe), names) == recipe
     assert hash(recipe) == hash(replace(recipe))
 
@@ -86,4 +87,4 @@ def test_recipe_spec_sets_dropout_and_drop_path_only_where_asked() -> None:
     spec = find("mobilenetv4_conv_medium")
     changed = recipe_spec(spec, find_recipe("v4_conv_medium"))
     assert (changed.head.dropout, changed.drop_path) == (0.2, 0.075)
-    assert recipe_spec(spec, find_recipe("photos")) == spec
+    assert recipe_spec(spec, find_recipe("small_images")) == spec

@@ -45,7 +45,8 @@ class MuonAdamW(torch.optim.AdamW):
                 self._turn(group)
         self.param_groups = [group for group in groups if not group["pointwise"]]
         try:
-            return super().step(closure)
+            loss: float | None = super().step(closure)
+            return loss
         finally:
             self.param_groups = groups
 

@@ -31,6 +31,8 @@ from .state import load_tensors, load_weights, read_header, save_weights
 FORMAT = 1
 REQUEST = "fit.json"
 """What a caller of `fit` asked for; written before the run begins."""
+OWN = ("config.json", "resume.safetensors", "best.safetensors", "last.safetensors", "results.csv", "training.json")
+"""What makes a folder one of a run; other files in it are let be."""
 MAY_CHANGE = ("format", "device")
 """Fields of a configuration that a resumed run may differ in."""
 
@@ -117,7 +119,7 @@ class RunFolder:
         self.state, self.best, self.last = (path / f"{n}.safetensors" for n in ("resume", "best", "last"))
         if resume:
             _check_same(read_config(path), config, path, ended=self.finished() is not None)
-        elif leads and is_occupied(path):
+        elif leads and (path.is_file() or any((path / name).exists() for name in OWN)):
             raise UsageError(f"{path}: exists already and is not overwritten", hint="resume it, or name another folder")
         elif leads:
             path.mkdir(parents=True, exist_ok=True)
