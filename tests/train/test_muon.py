@@ -73,6 +73,21 @@ def test_pointwise_convolutions_alone_are_turned() -> None:
     assert "classifier.weight" in same
 
 
+def test_float16_gradients_that_overflow_move_nothing() -> None:
+    network = tiny_network()
+    optimizer = build_optimizer(network, replace(PLAIN, optimizer=Muon()))
+    before = copy.deepcopy(network.state_dict())
+    for overflow in (True, False):
+        scaler = torch.amp.GradScaler("cpu")
+        loss = network.eval()(torch.ones(2, 3, 32, 32)).square().sum()
+        scaler.scale(loss * (float("inf") if overflow else 1.0)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        same = all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+        assert same == overflow
+
+
 def test_shares_are_shares() -> None:
     with pytest.raises(UsageError, match="muon: momentum"):
         Muon(momentum=1.0)

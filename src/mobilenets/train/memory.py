@@ -3,7 +3,7 @@
 glibc returns each large block (32 MB and more, always) to the system when it is freed, and gets it back page by page,
 zeroed, a moment later: a step of MobileNetV3-Large (batch 32, 128 px, one thread, EPYC Zen 3) took 80,000 to 120,000
 page faults and 0.34 of its 1.25 s in the system; keeping the memory left 0.01 s. Where Linux gives huge pages to those
-who ask, the memory that is kept asks for them: 8 to 15 % of a step of MobileNetV3-Small.
+who ask, the memory that is kept asks for them.
 """
 
 import ctypes

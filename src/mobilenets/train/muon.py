@@ -36,6 +36,8 @@ class MuonAdamW(torch.optim.AdamW):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, fused=fused)
         self.momentum = momentum
+        # Fused AdamW unscales float16 gradients inside its kernel, which Muon's part never sees: let the scaler do it.
+        self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

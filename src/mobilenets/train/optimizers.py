@@ -16,12 +16,12 @@ BACKBONE = "backbone."
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over `network`, fused where torch has it.
 
-    Groups: backbone or not, decayed or not, pointwise or not. Each group's "factor" is what the scheduled rate is
-    multiplied with. Norms, biases and other vectors are never decayed (style of every source since Goyal et al. 2017);
-    parameters of a frozen backbone (`recipe.backbone_lr` 0) stop requiring gradients.
+    Groups: backbone or not, decayed or not, and for Muon pointwise or not. Each group's "factor" is what the scheduled
+    rate is multiplied with. Norms, biases and other vectors are never decayed (style of every source since Goyal et al.
+    2017); parameters of a frozen backbone (`recipe.backbone_lr` 0) stop requiring gradients.
     """
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
-    pointwise = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d) and _is_pointwise(m)}
+    pointwise = _pointwise_weights(network) if isinstance(recipe.optimizer, Muon) else set()
     for name, parameter in network.named_parameters():
         below = name.startswith(BACKBONE)
         if below and recipe.backbone_lr == 0:
@@ -55,9 +55,14 @@ def _decays(parameter: Tensor, recipe: Recipe) -> bool:
     return parameter.ndim > 1 and (recipe.decay_depthwise or not depthwise)
 
 
-def _is_pointwise(module: nn.Conv2d) -> bool:
-    """A 1x1 convolution between channels with a norm behind it; those of squeeze-and-excite have a bias instead."""
-    return module.kernel_size == (1, 1) and module.groups == 1 and module.bias is None
+def _pointwise_weights(network: nn.Module) -> set[int]:
+    """id() of the weights of 1x1 convolutions between channels with a norm behind them; those of squeeze-and-excite
+    have a bias instead."""
+    return {
+        id(m.weight)
+        for m in network.modules()
+        if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.groups == 1 and m.bias is None
+    }
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
