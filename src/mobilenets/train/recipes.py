@@ -28,10 +28,9 @@ SMALL_IMAGES = Recipe(
 # photos: real photos from scratch, few of them (10 to 1000 a class), minutes on a CPU.
 #   Source: ours, on 648 photos of 81 grocery classes, V3-Small trained at 112 px, one run each, chosen on val (120
 #   photos). Muon at 3e-3: a training loss of 1.92 after 937 steps (lighter augmentation), AdamW at 2e-3: 2.36. 86,000
-#   pictures shown, val top-1 at 144 px (test
-#   in brackets): weight decay 0.05 and dropout 0.2 36 % (48 %), both 0.4 48 % (55 %); every pair mixed, erasing, more
-#   jitter and a decay of 0.1 30 % (40 %). Fed 128 px instead of 144, the second one 47 % (53 %): random crops enlarge
-#   objects (arXiv:1906.06423).
+#   pictures shown, val top-1 at 144 px (test in brackets): weight decay 0.05 and dropout 0.2: 36 % (48 %); both 0.4:
+#   48 % (55 %); every pair mixed, erasing, more jitter, a decay of 0.1 and dropout 0.2: 30 % (40 %). Fed 128 px instead
+#   of 144, the second one: 47 % (53 %); random crops enlarge objects (arXiv:1906.06423).
 PHOTOS = Recipe(
     name="photos",
     epochs=150,
