@@ -220,7 +220,11 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How a run went. `stopped`: "done", "early stop" or "interrupted"."""
+    """How a run went. `stopped`: "done", "early stop" or "interrupted".
+
+    best_metric: on val, of the weights the run returned; above every row of `history` where batch-norm statistics
+    computed anew at the end did better (`notes` say so).
+    """
 
     network: str
     recipe: dict[str, object]
