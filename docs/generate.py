@@ -72,8 +72,9 @@ def networks_table() -> str:
 
 def cli_page() -> str:
     """Every command's --help."""
-    from mobilenets.cli.app import COMMANDS
-    from mobilenets.cli.data import data_command
+    import click
+
+    from mobilenets.cli.app import COMMANDS, commands
 
     os.environ["COLUMNS"] = "100"
     parts = [
@@ -85,7 +86,8 @@ def cli_page() -> str:
         _block("mobilenets", help_of()),
     ]
     for name in COMMANDS:
-        names = [(name, inner) for inner in data_command.commands] if name == "data" else [(name,)]
+        command = commands.get_command(click.Context(commands), name)
+        names = [(name, inner) for inner in command.commands] if isinstance(command, click.Group) else [(name,)]
         parts += [_block(f"mobilenets {' '.join(path)}", help_of(*path)) for path in names]
     return "\n\n".join(parts) + "\n"
 

@@ -23,6 +23,7 @@ __all__ = [
     "find",
     "fit",
     "fitting_networks",
+    "import_model",
     "load",
     "open_dataset",
     "read_image",
@@ -47,7 +48,8 @@ __getattr__, __dir__ = lazy(
         "find": ".specs",
         "fit": ".fitting",
         "fitting_networks": ".measure",
-        "load": ".deploy",
+        "import_model": ".importing",
+        "load": ".loading",
         "open_dataset": ".data",
         "read_image": ".data",
         "resolve": ".specs",
@@ -64,11 +66,12 @@ if TYPE_CHECKING:
     from .deploy import bench_models as bench_models
     from .deploy import diagnose as diagnose
     from .deploy import evaluate_model as evaluate_model
-    from .deploy import load as load
     from .deploy import verify_model as verify_model
     from .errors import MobilenetsError as MobilenetsError
     from .fitting import fit as fit
     from .fitting import train_run as train_run
+    from .importing import import_model as import_model
+    from .loading import load as load
     from .measure import cost as cost
     from .measure import fitting_networks as fitting_networks
     from .models import build as build

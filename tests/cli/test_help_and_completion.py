@@ -14,7 +14,8 @@ from conftest import Run, in_process_of_its_own
 from mobilenets.cli.app import COMMANDS, commands
 from mobilenets.cli.options import Command
 
-LEAVES = [(name,) for name in COMMANDS if name != "data"] + [("data", "check"), ("data", "show")]
+GROUPS = {"data": ("check", "show"), "weights": ("list",)}
+LEAVES = [path for name in COMMANDS for path in ([(name, i) for i in GROUPS[name]] if name in GROUPS else [(name,)])]
 
 
 def command_at(path: tuple[str, ...]) -> Command:

@@ -89,8 +89,9 @@ def test_a_giant_resized_picture_is_never_made() -> None:
 def test_central_then_stretch_is_slims_evaluation() -> None:
     pixels = scene(101, 67)
     record = Preprocess((32, 48), fit="central_then_stretch", crop_ratio=0.875)
-    top, left = int((101 - 101 * 0.875) / 2), int((67 - 67 * 0.875) / 2)
-    assert np.array_equal(fit_picture(pixels, record), resize(pixels[top : 101 - top, left : 67 - left], (32, 48)))
+    h, w, top, left = 88, 59, 6, 4  # 88.375 and 58.625 rounded, and half of what is left over
+    inner = pixels[top : top + h, left : left + w]
+    assert np.array_equal(fit_picture(pixels, record), resize(inner, (32, 48)))
 
 
 def test_stretch_takes_the_whole_picture_whatever_the_ratio() -> None:

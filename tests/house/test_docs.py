@@ -12,6 +12,7 @@ from types import ModuleType
 
 import click
 import pytest
+from models.weights.made_onnx import network, unfolded
 
 import mobilenets
 from mobilenets.bundle import synthetic_images
@@ -43,7 +44,7 @@ OTHERS = {
     "torchrun": "tests/train",
 }
 # Commands that train, export, or need a model: run with the slow tests.
-LONG = {"fit", "train", "predict", "eval", "verify", "bench"}
+LONG = {"fit", "train", "import", "predict", "eval", "verify", "bench", "push"}
 # Pages whose Python is run by their own room's tests.
 RUN_ELSEWHERE = {
     "deploy.md": "tests/deploy/test_deploy_page.py",
@@ -99,7 +100,7 @@ def test_every_line_of_a_shell_block_is_run_somewhere() -> None:
 
 
 def make_place(place: Path) -> Path:
-    """What the docs call the reader's own folder: photos/, more-photos/, cat.jpg."""
+    """What the docs call the reader's own folder: photos/, more-photos/, cat.jpg, somebody's theirs.onnx."""
     for seed, (split, count) in enumerate((("train", 8), ("val", 4), ("test", 4))):
         made = iter(synthetic_images(2 * count, size_px=(40, 40), seed=seed))
         for label in ("cat", "dog"):
@@ -109,6 +110,7 @@ def make_place(place: Path) -> Path:
                 (place / "photos" / split / label / f"{index}{suffix}").write_bytes(data)
     shutil.copytree(place / "photos" / "test" / "cat", place / "more-photos")
     shutil.copy(next(p for p in (place / "more-photos").iterdir() if p.suffix == ".jpg"), place / "cat.jpg")
+    (place / "theirs.onnx").write_bytes(unfolded(network("mobilenetv2", alpha=0.35)))
     return place
 
 
@@ -150,7 +152,9 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name no
 
 
 def needs_a_model(page: Path) -> bool:
-    return "runs/photos/model" in "".join(blocks(page, "python"))
+    """Or makes one, which takes as long."""
+    code = "".join(blocks(page, "python"))
+    return "runs/photos/model" in code or "import_model(" in code
 
 
 def run_code(code: str, place: Path) -> None:

@@ -31,13 +31,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search": BELOW_COMPRESS,
     "report": {"specs"},
     # Floor 6: the two main jobs, and what fit plans before training and packs after it.
-    "planning": BELOW_JOBS,
+    "starting": BELOW_JOBS | {"hub"},
+    "planning": BELOW_JOBS | {"starting"},
     "packing": BELOW_JOBS | {"planning"},
-    "fitting": BELOW_JOBS | {"planning", "packing"},
-    "importing": BELOW_JOBS,
-    "cli": BELOW_JOBS | {"fitting", "planning", "packing", "importing"},
+    "fitting": BELOW_JOBS | {"planning", "packing", "starting"},
+    # Importing: the originals in their runtimes, the proof, and the job.
+    "originals": BELOW_JOBS,
+    "proving": BELOW_JOBS | {"originals"},
+    "importing": BELOW_JOBS | {"hub", "originals", "proving"},
+    "loading": BELOW_JOBS | {"hub", "importing"},
+    # To and from the hub of other people's networks.
+    "hub": BELOW_JOBS,
+    "pushing": BELOW_JOBS | {"hub"},
+    "cli": BELOW_JOBS | {"fitting", "planning", "packing", "starting", "importing", "hub", "pushing", "loading"},
     "__main__": {"cli"},
-    "__init__": BELOW_COMPRESS | {"compress", "search", "fitting", "importing"},
+    "__init__": BELOW_COMPRESS | {"compress", "search", "fitting", "importing", "loading"},
 }
 NO_TORCH_AT_ALL = {"specs", "measure", "report", *GROUND}  # not even inside a function
 NO_TORCH_AT_TOP = {
@@ -47,7 +55,13 @@ NO_TORCH_AT_TOP = {
     "fitting",
     "planning",
     "packing",
+    "starting",
     "importing",
+    "loading",
+    "originals",
+    "proving",
+    "hub",
+    "pushing",
     "cli",
     "__main__",
     "__init__",

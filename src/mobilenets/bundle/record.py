@@ -17,13 +17,33 @@ Photos = Literal["photos", "synthetic"]
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The published file that a network was imported from.
+
+    file, sha256, format: which file. licence, quoted: as its source states them; an accuracy quoted there was not
+    measured here. evidence: what was read off the file; assumed: what it does not hold. left_out: how many of its
+    tensors or operators are no part of the network. proof: the comparison with the original, in words.
+    """
+
+    file: str
+    sha256: str
+    format: str
+    licence: str = ""
+    quoted: str = ""
+    evidence: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    left_out: int = 0
+    proof: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where the weights come from, in what is needed to make them again.
 
     data: name of the data set; data_sha256: hash over its relative paths, bytes, labels and splits.
     images: readable images per split. revision: version (and commit, where known) of this library.
     recipe: the resolved recipe, plain JSON values. created: UTC, ISO 8601. origin: the published weights that
-    training began with; empty for a network trained from scratch.
+    training began with; empty for a network trained from scratch. imported: the published file itself.
     """
 
     data: str
@@ -38,6 +58,7 @@ class Provenance:
     origin: str = ""
     machine: Machine | None = None
     training: Training | None = None
+    imported: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,10 @@ def eval_command(shell: Shell, model: str, data: str, split: Split | None, seed:
     brings none.
     """
     from ..deploy import evaluate_model
+    from ..loading import local_model
 
     with progress(shell, "evaluating") as show:
-        evaluation = evaluate_model(model, data, split=split, seed=seed, on_progress=show)
+        evaluation = evaluate_model(local_model(model), data, split=split, seed=seed, on_progress=show)
     shell.answer(evaluation, _lines(evaluation))
 
 

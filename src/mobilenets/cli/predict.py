@@ -27,7 +27,7 @@ def predict_command(
     A picture that can't be read does not stop the others. Ends with 0 when at least one was answered, with 2 when
     none was. A file whose name begins with a dash goes after --.
     """
-    from ..deploy import load
+    from ..loading import load
 
     loaded = load(model, target=target, threads=threads)
     found = []

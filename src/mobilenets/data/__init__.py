@@ -10,6 +10,7 @@ __all__ = [
     "Sample",
     "check_data",
     "fit_picture",
+    "imagenet_labels",
     "load_pictures",
     "normalise",
     "open_dataset",
@@ -30,6 +31,7 @@ __getattr__, __dir__ = lazy(
         "Sample": ".dataset",
         "check_data": ".health",
         "fit_picture": ".preprocessing",
+        "imagenet_labels": ".imagenet",
         "load_pictures": ".pictures",
         "normalise": ".preprocessing",
         "open_dataset": ".sources.opening",
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from .dataset import without_files as without_files
     from .health import check_data as check_data
     from .image import read_image as read_image
+    from .imagenet import imagenet_labels as imagenet_labels
     from .pictures import Pictures as Pictures
     from .pictures import load_pictures as load_pictures
     from .preprocessing import fit_picture as fit_picture

@@ -61,7 +61,8 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint
     "short_then_crop": scaled so that it just covers size / crop_ratio (rounded down; the long side too), then the
         centre. Equal to torchvision's Resize and CenterCrop. Where the whole resized picture would have more than
         16 times the pixels that are kept (1 x 5000), only the kept part is computed; levels may differ by a few.
-    "central_then_stretch": the central crop_ratio of height and width, then resized, aspect not kept.
+    "central_then_stretch": the central crop_ratio of height and width (rounded to whole pixels; TensorFlow's
+        central_crop rounds the rim instead, and keeps up to a pixel more), then resized, aspect not kept.
     "stretch": the whole picture resized; crop_ratio plays no part.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -73,9 +74,9 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint
         case "short_then_crop":
             return _cover_then_crop(image, record)
         case "central_then_stretch":
-            top = int((height - height * record.crop_ratio) / 2)
-            left = int((width - width * record.crop_ratio) / 2)
-            inner = image[top : height - top, left : width - left]
+            h, w = max(round(height * record.crop_ratio), 1), max(round(width * record.crop_ratio), 1)
+            top, left = (height - h) // 2, (width - w) // 2
+            inner = image[top : top + h, left : left + w]
             return _resample(inner, (0, 0, inner.shape[1], inner.shape[0]), record.size_px, record)
         case "stretch":
             return _resample(image, (0, 0, width, height), record.size_px, record)

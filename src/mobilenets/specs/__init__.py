@@ -7,6 +7,7 @@ from .._lazy import lazy
 if TYPE_CHECKING:
     from .activation import Activation, ClippedRelu, HardSigmoid, HardSwish, LeakyRelu, PRelu
     from .catalogue import ALIASES, CATALOGUE, Alias, Dialect, Entry
+    from .checkpoints import Checkpoint, Quoted, find_weights, published_weights
     from .lookup import Network, closest, find, resolve
     from .published import PUBLISHED_ACCURACY, PublishedAccuracy, published_top1
     from .rows import MQA, SE, UIB, Bottleneck, Conv, Depthwise, FusedBottleneck, Pool, Row, Separable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         dilate,
         folded,
         reduced_tail,
+        with_activation,
         with_classes,
         with_drop_path,
         with_dropout,
@@ -29,14 +31,15 @@ if TYPE_CHECKING:
 _WHERE = {
     ".activation": ("Activation", "ClippedRelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu"),
     ".catalogue": ("ALIASES", "Alias", "CATALOGUE", "Dialect", "Entry"),
+    ".checkpoints": ("Checkpoint", "Quoted", "find_weights", "published_weights"),
     ".lookup": ("Network", "closest", "find", "resolve"),
     ".published": ("PUBLISHED_ACCURACY", "PublishedAccuracy", "published_top1"),
     ".rows": ("Bottleneck", "Conv", "Depthwise", "FusedBottleneck", "MQA", "Pool", "Row", "SE", "Separable", "UIB"),
     ".spec": ("Generation", "Head", "Norm", "Spec", "Tap", "spec_from_json", "spec_to_json"),
     ".steps": ("AttentionStep", "ConvStep", "PoolStep", "ScaleStep", "SqueezeStep", "Step", "map_size"),
     ".transform": (
-        "dilate", "folded", "reduced_tail", "with_classes", "with_drop_path", "with_dropout", "with_in_channels",
-        "with_name", "with_resolution", "with_stem_stride",
+        "dilate", "folded", "reduced_tail", "with_activation", "with_classes", "with_drop_path", "with_dropout",
+        "with_in_channels", "with_name", "with_resolution", "with_stem_stride",
     ),
     ".width": ("WidthRule", "at_alpha", "make_divisible"),
 }  # fmt: skip
@@ -52,6 +55,7 @@ __all__ = [
     "Alias",
     "AttentionStep",
     "Bottleneck",
+    "Checkpoint",
     "ClippedRelu",
     "Conv",
     "ConvStep",
@@ -70,6 +74,7 @@ __all__ = [
     "Pool",
     "PoolStep",
     "PublishedAccuracy",
+    "Quoted",
     "Row",
     "ScaleStep",
     "Separable",
@@ -82,14 +87,17 @@ __all__ = [
     "closest",
     "dilate",
     "find",
+    "find_weights",
     "folded",
     "make_divisible",
     "map_size",
     "published_top1",
+    "published_weights",
     "reduced_tail",
     "resolve",
     "spec_from_json",
     "spec_to_json",
+    "with_activation",
     "with_classes",
     "with_drop_path",
     "with_dropout",

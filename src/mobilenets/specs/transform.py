@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ..errors import SpecError
+from .activation import Activation, ClippedRelu, LeakyRelu
 from .rows import MQA, UIB, Bottleneck, Conv, FusedBottleneck, NormKind, Pool, Row, stride_of
 from .spec import Spec
 from .width import make_divisible, squeezed
@@ -42,6 +43,18 @@ def with_dropout(spec: Spec, dropout: float) -> Spec:
 def with_drop_path(spec: Spec, drop_path: float) -> Spec:
     """The same network with another peak chance that a residual branch is dropped in training."""
     return replace(spec, drop_path=drop_path)
+
+
+def with_activation(spec: Spec, act: Activation) -> Spec:
+    """The same network with `act` wherever it has a ReLU of any kind (ReLU6, clipped, leaky): what files of weights
+    do not store. Gates keep theirs."""
+    rows = tuple(row if isinstance(row, (MQA, Pool)) else replace(row, act=_other(row.act, act)) for row in spec.rows)
+    stem = replace(spec.stem, act=_other(spec.stem.act, act))
+    return replace(spec, stem=stem, rows=rows, head=replace(spec.head, act=_other(spec.head.act, act)))
+
+
+def _other(act: Activation, wanted: Activation) -> Activation:
+    return wanted if act in ("relu", "relu6") or isinstance(act, (ClippedRelu, LeakyRelu)) else act
 
 
 def dilate(spec: Spec, output_stride: int, *, when: Literal["next", "at_once"] = "next") -> Spec:
