@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from making import class_folder
 
 from mobilenets.data import Dataset, Sample, open_dataset, read_split, with_labels, without_files, write_split
+from mobilenets.data.labels import read_class_map
 from mobilenets.data.split import EIGHT_ONE_ONE, seeded_split
 from mobilenets.errors import BadData, UnknownName
 from mobilenets.records import Labels, UnreadableFile
@@ -149,6 +150,30 @@ def test_labels_are_matched_by_name_never_by_position(pets: Dataset) -> None:
     assert [s.file for s in moved.samples] == [s.file for s in pets.samples]
     with pytest.raises(BadData, match="1 of its 2 labels are unknown to the model: 'dog'"):
         with_labels(pets, Labels(("cat", "fox")))
+
+
+def test_labels_are_matched_by_a_unique_name_or_a_map(pets: Dataset) -> None:
+    known = Labels(("n1", "n2", "n3", "n4"), ("Crane", "crane", "DOG", "house cat"))
+    with pytest.raises(BadData, match="'cat'"):
+        with_labels(pets, known)
+    moved = with_labels(pets, known, {"cat": "house_cat"})
+    assert [s.target for s in moved.train] == [3, 3, 3, 2, 2]
+    assert [s.target for s in with_labels(pets, known, {"cat": "n3"}).train] == [2] * 5, "two labels, one class"
+    with pytest.raises(BadData, match="'crane' is the name of 2 classes of the model: n1, n2"):
+        with_labels(pets, known, {"cat": "crane"})
+
+
+def test_a_class_map_is_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "map.csv"
+    file.write_text("label,class\ncat,n4\ndog,n3\n")
+    assert read_class_map(file) == {"cat": "n4", "dog": "n3"}
+    for text, wrong in (
+        ("label,class\ncat,n4\ncat,n3\n", "line 3: 'cat' has two classes, 'n4' and 'n3'"),
+        ("label\ncat\n", "line 2: needs the columns label and class"),
+    ):
+        file.write_text(text)
+        with pytest.raises(BadData, match=wrong):
+            read_class_map(file)
 
 
 def test_unreadable_files_move_out(pets: Dataset) -> None:

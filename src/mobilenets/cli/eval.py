@@ -1,5 +1,6 @@
 """`mobilenets eval`: what a model file gets right on labelled images."""
 
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -23,18 +24,23 @@ WORST = 10
 @click.option(
     "--split", type=click.Choice(get_args(Split)), help="Which part of DATA.  [test; else val; else everything]"
 )
+@click.option("--class-map", type=options.PATH, help="CSV with the columns label (in DATA) and class (in MODEL).")
 @options.seed
-def eval_command(shell: Shell, model: str, data: str, split: Split | None, seed: int) -> None:
+def eval_command(shell: Shell, model: str, data: str, split: Split | None, class_map: Path | None, seed: int) -> None:
     """Put the images of DATA to MODEL's exported file: top-1, top-5, and each class by itself.
 
-    Classes are matched by their label, in whatever order DATA has them. --seed is that of the split, where DATA
-    brings none.
+    Classes are matched by their label, or by a name that only one class has, in whatever order DATA has them.
+    --seed is that of the split, where DATA brings none.
     """
+    from ..data.labels import read_class_map
     from ..deploy import evaluate_model
     from ..loading import local_model
 
+    mapped = None if class_map is None else read_class_map(class_map)
     with progress(shell, "evaluating") as show:
-        evaluation = evaluate_model(local_model(model), data, split=split, seed=seed, on_progress=show)
+        evaluation = evaluate_model(
+            local_model(model), data, split=split, seed=seed, class_map=mapped, on_progress=show
+        )
     shell.answer(evaluation, _lines(evaluation))
 
 

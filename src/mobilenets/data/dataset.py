@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,23 +104,49 @@ def without_files(dataset: Dataset, unreadable: Iterable[UnreadableFile]) -> Dat
     return replace(dataset, train=kept("train"), val=kept("val"), test=kept("test"), unreadable=tuple(found.values()))
 
 
-def with_labels(dataset: Dataset, labels: Labels) -> Dataset:
-    """`dataset` with its targets counted in the order of `labels` (a model's), matched by the unique label.
+def with_labels(dataset: Dataset, labels: Labels, class_map: Mapping[str, str] | None = None) -> Dataset:
+    """`dataset` with its targets counted in the order of `labels` (a model's).
 
-    Labels that only `labels` has get no images. Raises BadData naming the data set's labels that it lacks.
+    A label of the data is matched by the model's unique label, else by a name that only one of its classes has
+    (capitals, and _ for a space, do not count). class_map: label of the data -> label or name of the model, for those
+    that are called otherwise; several may lead to one class.
+
+    Labels that only `labels` has get no images. Raises BadData naming the data set's labels that it lacks, or a name
+    that several classes share.
     """
     place = {label: index for index, label in enumerate(labels.ids)}
-    used = {dataset.labels.ids[sample.target] for sample in dataset.samples}
-    missing = sorted(used - place.keys())
+    named: dict[str, list[int]] = {}
+    for index in range(len(labels)):
+        named.setdefault(_plain(labels.name(index)), []).append(index)
+    ids = dataset.labels.ids
+    used = sorted({ids[sample.target] for sample in dataset.samples})
+    found: dict[str, int] = {}
+    for label in used:
+        wanted = (class_map or {}).get(label, label)
+        same = named.get(_plain(wanted), [])
+        if wanted in place:
+            found[label] = place[wanted]
+        elif len(same) == 1:
+            found[label] = same[0]
+        elif same:
+            which = ", ".join(labels.ids[i] for i in same)
+            raise BadData(
+                f"{dataset.name}: {wanted!r} is the name of {len(same)} classes of the model: {which}",
+                hint="call it by its label, or say which with a class map",
+            )
+    missing = [label for label in used if label not in found]
     if missing:
         shown = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
         raise BadData(
             f"{dataset.name}: {len(missing)} of its {len(used)} labels are unknown to the model: {shown}",
             hint=f"the model knows {len(labels)} labels, the first {', '.join(map(repr, labels.ids[:3]))}",
         )
-    ids = dataset.labels.ids
 
     def moved(split: Split) -> tuple[Sample, ...]:
-        return tuple(replace(sample, target=place[ids[sample.target]]) for sample in dataset.split(split))
+        return tuple(replace(sample, target=found[ids[sample.target]]) for sample in dataset.split(split))
 
     return replace(dataset, labels=labels, train=moved("train"), val=moved("val"), test=moved("test"))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").casefold().strip()

@@ -1,6 +1,6 @@
 """A model on labelled image files: the exported file answers them, as it would on the device. No torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +21,15 @@ def evaluate_model(
     *,
     split: Split | None = None,
     seed: int = 0,
+    class_map: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """What a model gets right on labelled images, matched by the unique label, whatever order the data has.
+    """What a model gets right on labelled images, matched by label or unique name, whatever order the data has.
 
     Args:
         model: a loaded model, or what `load` takes.
         data: a data set, or what `open_dataset` takes (with `seed`).
+        class_map: label of the data -> label or name of the model, where they are called otherwise.
         split: which part of it; by default test, where that is empty val, where that is empty too everything.
 
     Unreadable files are left out of every figure and listed. Raises: BadData where no file can be read, or where the
@@ -35,7 +37,7 @@ def evaluate_model(
     """
     loaded = model if isinstance(model, Model) else load(model)
     dataset = data if isinstance(data, Dataset) else open_dataset(str(data), seed=seed)
-    dataset = with_labels(dataset, loaded.labels)
+    dataset = with_labels(dataset, loaded.labels, class_map)
     samples = dataset.split(split) if split else dataset.test or dataset.val or dataset.samples
     if not samples:
         raise BadData(f"{dataset.name}: its split {split!r} has no images")
