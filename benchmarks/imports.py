@@ -24,11 +24,10 @@ from mobilenets.data import preprocess, read_image
 from mobilenets.data.preprocessing import normalise
 from mobilenets.deploy.machine import this_machine
 from mobilenets.deploy.trained import runner
-from mobilenets.importing import built
 from mobilenets.models.weights.formats import format_of, read_file
 from mobilenets.models.weights.read import Read
 from mobilenets.originals import RUNTIMES
-from mobilenets.proving import activation_variants
+from mobilenets.proving import activation_variants, built
 from mobilenets.records import Preprocess
 
 Floats = NDArray[np.float32]

@@ -4,17 +4,14 @@ Each step is a room's own work; here they are called in order and hand values on
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from . import __version__
+from .activations import TriedActivation, try_activations
 from .bundle import copy_model
 from .bundle.record import Origin
 from .codec import to_json
@@ -22,21 +19,17 @@ from .errors import BadData, CheckFailed, UsageError
 from .files import sha256, write_atomic
 from .models.weights.formats import format_of, read_file
 from .models.weights.read import Read
-from .originals import CannotRun, Floats, missing, runtime_of
-from .proving import Proof, activation_variants, prove
-from .records import Calibration, Labels, Preprocess
-from .specs import Head, Spec
+from .originals import CannotRun, missing, runtime_of
+from .proving import Proof, built, proof_pictures, prove
+from .records import Calibration, Labels
+from .specs import Head
 
 if TYPE_CHECKING:
     from torch import nn
 
     from .data import Dataset
-    from .deploy.pictures import Picture
 
 TASK = "classification"
-SYNTHETIC_IMAGES = 16
-PROOF_IMAGES = 200
-"""Pictures of --data that are put to both; more prove nothing new."""
 BACKBONE = "backbone.safetensors"
 
 
@@ -50,17 +43,6 @@ class Changes:
     colour: str | None = None
     resolution_px: tuple[int, int] | None = None
     labels: Labels | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TriedActivation:
-    """One activation that the file may have been trained with, and what it scores on the labelled pictures."""
-
-    activation: str
-    top1: float
-    correct: int
-    images: int
-    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +208,6 @@ def _alike(name: str, other: str) -> bool:
     return name.split(",")[0].casefold() == other.split(",")[0].casefold()
 
 
-def built(read: Read) -> "nn.Module":
-    """The network with the weights of the file, in eval mode."""
-    from .deploy.trained import require_torch
-
-    require_torch("building the network")
-    from .models import build, load_exact
-
-    network = build(read.spec)
-    load_exact(network, read.arrays)
-    return network.eval()
-
-
 def _labelled(data: str | Path, labels: Labels) -> "Dataset | None":
     """`data` as a labelled data set in the order of `labels`; None where its labels are none of the model's."""
     from .data import open_dataset, with_labels
@@ -246,42 +216,6 @@ def _labelled(data: str | Path, labels: Labels) -> "Dataset | None":
         return with_labels(open_dataset(str(data)), labels)
     except BadData:
         return None
-
-
-def proof_pictures(record: Preprocess, data: str | Path | None) -> Floats:
-    """Preprocessed pictures, float32 (N, C, h, w): the first of `data`, or synthetic ones."""
-    from .bundle import synthetic_images
-    from .deploy.pictures import listed
-
-    pictures: list[tuple[str, Picture]]
-    if data is None:
-        made = synthetic_images(SYNTHETIC_IMAGES, size_px=record.size_px)
-        pictures = [(f"synthetic {i}", content) for i, (_, content) in enumerate(made)]
-    else:
-        pictures = list(_files(Path(data), listed))[:PROOF_IMAGES]
-    return as_tensors(pictures, record, where=str(data))
-
-
-def as_tensors(pictures: "Sequence[tuple[str, Picture]]", record: Preprocess, *, where: str) -> Floats:
-    """The readable ones of `pictures`, preprocessed: float32 (N, C, h, w). Raises: BadData where there are none."""
-    from .deploy.machine import usable_cores
-    from .deploy.pictures import tensors
-
-    workers = min(4, usable_cores())
-    found = [t.values for t in tensors(pictures, record, workers=workers, ahead=2 * workers) if t.values is not None]
-    if not found:
-        raise BadData(f"{where}: holds no picture that can be read")
-    return np.stack(found).astype(np.float32)
-
-
-def _files(data: Path, listed: "Callable[[Path], Iterator[tuple[str, Picture]]]") -> "Iterator[tuple[str, Picture]]":
-    """Every picture of a folder, or those that a data set lists."""
-    from .data import open_dataset
-
-    if data.is_dir():
-        yield from listed(data)
-    else:
-        yield from ((str(sample.file), sample.file) for sample in open_dataset(str(data)).samples)
 
 
 def _proof(
@@ -302,52 +236,6 @@ def _proof(
         return prove(read, network, runtime.open(file, read), pictures), ""
     except CannotRun as error:
         return None, error.message
-
-
-def try_activations(read: Read, dataset: "Dataset") -> tuple[tuple[TriedActivation, ...], Read]:
-    """Every activation that the file may have been trained with, by its top-1; the best one is taken.
-
-    Excluded are those whose top-1 lies below the best one's by more than chance explains: McNemar's exact test on the
-    pictures that only one of the two gets right, at 5 %. What remains is a tie, and is called one.
-    """
-    from .deploy.trained import runner
-
-    samples = dataset.samples[: 5 * PROOF_IMAGES]
-    pictures = as_tensors([(str(s.file), s.file) for s in samples], read.preprocess, where=dataset.name)
-    targets = np.array([s.target for s in samples])
-    right: dict[str, NDArray[np.bool_]] = {}
-    specs: dict[str, Spec] = {}
-    for name, spec in ((_activation_name(read.spec), read.spec), *activation_variants(read.spec)):
-        specs[name] = spec
-        right[name] = runner(built(replace(read, spec=spec)))(pictures)[0].argmax(1) == targets
-    best = max(right, key=lambda name: int(right[name].sum()))
-    tied = [name for name in right if _paired_p(right[best], right[name]) > 0.05]
-    table = tuple(
-        TriedActivation(
-            name, float(found.mean()), int(found.sum()), len(found),
-            ("best" if name == best else "tied with the best") if name in tied else "excluded",
-        )
-        for name, found in right.items()
-    )  # fmt: skip
-    words = f"activation: {best} has the best top-1 on {len(targets)} pictures"
-    words += f"; a tie with {', '.join(n for n in tied if n != best)}" if len(tied) > 1 else ""
-    assumed = tuple(a for a in read.assumed if a != "activation" or len(tied) > 1)
-    return table, replace(read, spec=specs[best], evidence=(*read.evidence, words), assumed=assumed)
-
-
-def _paired_p(a: "NDArray[np.bool_]", b: "NDArray[np.bool_]") -> float:
-    """McNemar's exact two-sided p of two classifiers on the same pictures."""
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    n = only_a + only_b
-    tail: float = sum(comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n
-    return min(1.0, 2 * tail)
-
-
-def _activation_name(spec: Spec) -> str:
-    """What the table calls the activation that was read or assumed."""
-    plain = {"relu": "ReLU", "relu6": "ReLU6"}
-    act = spec.stem.act
-    return plain.get(act, act) if isinstance(act, str) else str(act)
 
 
 def _in_words(proof: Proof) -> str:

@@ -183,8 +183,9 @@ def _open_keras(path: Path, read: Read) -> Original:
     class DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]  # keras has no types
         """Keras 2 wrote a number of groups, always 1, that Keras 3 does not take."""
 
-        def __init__(self, *, kernel_size: Any, groups: int = 1, **config: Any) -> None:
-            super().__init__(kernel_size, **config)
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            return super().from_config({key: value for key, value in config.items() if key != "groups"})
 
     def run(pictures: Floats, names: Sequence[str]) -> dict[str, Floats]:
         try:

@@ -4,12 +4,14 @@ Floor 6, used by importing.py. The limits are those of one network in two runtim
 own rounding, so it is held to agreement and not to a difference.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import BadData
 from .models.weights.read import Read
 from .originals import Floats, Original
 from .records import Preprocess
@@ -18,6 +20,11 @@ from .specs import Norm, Spec
 if TYPE_CHECKING:
     from torch import nn
 
+    from .deploy.pictures import Picture
+
+SYNTHETIC_IMAGES = 16
+PROOF_IMAGES = 200
+"""Pictures of --data that are put to both; more prove nothing new."""
 OTHER_RUNTIME_FP32 = 1e-4
 """Largest difference of float answers, relative to the largest: other kernels add in another order."""
 INTEGER_AGREEMENT = 0.85
@@ -43,6 +50,60 @@ class Proof:
     quantised: bool = False
     causes: tuple[str, ...] = ()
     tensors: int = 0
+
+
+def built(read: Read) -> "nn.Module":
+    """The network with the weights of the file, in eval mode."""
+    from .deploy.trained import require_torch
+
+    require_torch("building the network")
+    from .models import build, load_exact
+
+    network = build(read.spec)
+    load_exact(network, read.arrays)
+    return network.eval()
+
+
+def proof_pictures(record: Preprocess, data: str | Path | None) -> Floats:
+    """Preprocessed pictures, float32 (N, C, h, w): the first of `data`, or synthetic ones."""
+    from .bundle import synthetic_images
+    from .deploy.pictures import listed
+
+    pictures: list[tuple[str, Picture]]
+    if data is None:
+        made = synthetic_images(SYNTHETIC_IMAGES, size_px=record.size_px)
+        pictures = [(f"synthetic {i}", content) for i, (_, content) in enumerate(made)]
+    else:
+        pictures = list(_files(Path(data), listed))[:PROOF_IMAGES]
+    return as_tensors(pictures, record, where=str(data))[0]
+
+
+def as_tensors(
+    pictures: "Sequence[tuple[str, Picture]]", record: Preprocess, *, where: str
+) -> tuple[Floats, list[int]]:
+    """The readable ones of `pictures`, preprocessed, float32 (N, C, h, w), and which they are.
+
+    Raises: BadData where there are none.
+    """
+    from .deploy.machine import usable_cores
+    from .deploy.pictures import tensors
+
+    workers = min(4, usable_cores())
+    made = tensors(pictures, record, workers=workers, ahead=2 * workers)
+    read = [(i, tensor.values) for i, tensor in enumerate(made) if tensor.values is not None]
+    if not read:
+        raise BadData(f"{where}: holds no picture that can be read")
+    return np.stack([values for _, values in read]).astype(np.float32), [i for i, _ in read]
+
+
+def _files(data: Path, listed: "Callable[[Path], Iterator[tuple[str, Picture]]]") -> "Iterator[tuple[str, Picture]]":
+    """Every picture of a folder, or those that a data set lists."""
+    from .data import open_dataset
+
+    if data.is_dir():
+        yield from listed(data)
+    else:
+        yield from ((str(sample.file), sample.file) for sample in open_dataset(str(data)).samples)
 
 
 def prove(read: Read, network: "nn.Module", original: Original, pictures: Floats) -> Proof:

@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Importing: the originals in their runtimes, the proof, and the job.
     "originals": BELOW_JOBS,
     "proving": BELOW_JOBS | {"originals"},
-    "importing": BELOW_JOBS | {"hub", "originals", "proving"},
+    "activations": BELOW_JOBS | {"proving"},
+    "importing": BELOW_JOBS | {"hub", "originals", "proving", "activations"},
     "loading": BELOW_JOBS | {"hub", "importing"},
     # To and from the hub of other people's networks.
     "hub": BELOW_JOBS,
@@ -60,6 +61,7 @@ NO_TORCH_AT_TOP = {
     "loading",
     "originals",
     "proving",
+    "activations",
     "hub",
     "pushing",
     "cli",

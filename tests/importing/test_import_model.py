@@ -10,10 +10,11 @@ from models.warmed import randomise
 from models.weights.made_onnx import unfolded
 
 from mobilenets import ModelFile, import_model, load
+from mobilenets.activations import try_activations
 from mobilenets.bundle import synthetic_images
 from mobilenets.data.labels import read_labels
 from mobilenets.errors import BadData, CheckFailed, UsageError
-from mobilenets.importing import Changes, changed, class_labels, try_activations
+from mobilenets.importing import Changes, changed, class_labels
 from mobilenets.models import build, load_exact, state_arrays
 from mobilenets.models.weights.read import Read
 from mobilenets.originals import Original

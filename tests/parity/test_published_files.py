@@ -13,11 +13,12 @@ from models.weights.float_twin import float_twin, run_tensors
 from PIL import Image
 
 from mobilenets.data import preprocess, read_image
-from mobilenets.importing import built, class_labels
+from mobilenets.importing import class_labels
 from mobilenets.models import Network, build, fold, load_exact
 from mobilenets.models.weights.formats import format_of, read_file
 from mobilenets.models.weights.read import Read
 from mobilenets.originals import RUNTIMES
+from mobilenets.proving import built
 from mobilenets.records import Preprocess
 from mobilenets.specs import Norm
 

@@ -7,8 +7,8 @@ leads nowhere and the backbone leads on. A chain that ends in a classifier is pr
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ...specs.rows import SE, UIB, Bottleneck, Conv, Depthwise, FusedBottleneck, Pool, Row, Separable
-from .units import ConvUnit, GateUnit, MeanUnit, PoolUnit, SoftmaxUnit, SumUnit, Unit
+from ...specs.rows import MQA, SE, UIB, Bottleneck, Conv, Depthwise, FusedBottleneck, Pool, Row, Separable
+from .units import AttentionUnit, ConvUnit, GateUnit, MeanUnit, PoolUnit, SoftmaxUnit, SumUnit, Unit
 
 MOST_READERS = 64
 """Tensors that more operators read than this are no block's input; it bounds the search."""
@@ -19,14 +19,14 @@ class Link:
     """One row with the units that are its steps, in order, from the tensor `input` to `output` (after the skip)."""
 
     row: Row
-    units: tuple[ConvUnit | GateUnit, ...]
+    units: tuple[ConvUnit | GateUnit | AttentionUnit, ...]
     input: str
     output: str
     pool: PoolUnit | None = None
 
     @property
     def spatial(self) -> int:
-        return sum(isinstance(u, ConvUnit) and u.kernel != (1, 1) for u in self.units)
+        return sum(isinstance(u, AttentionUnit) or (isinstance(u, ConvUnit) and u.kernel != (1, 1)) for u in self.units)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def longest_chain(units: tuple[Unit, ...], start: str, results: frozenset[str]) 
             readers.setdefault(name, []).append(unit)
     walk = _Walk(readers, results, start)
     best: dict[str, tuple[tuple[int, int, int, int], Link | None, Ending | None]] = {}
-    made = [unit.output for unit in units if isinstance(unit, (ConvUnit, SumUnit, PoolUnit, GateUnit))]
+    made = [unit.output for unit in units if isinstance(unit, (ConvUnit, SumUnit, PoolUnit, GateUnit, AttentionUnit))]
     for name in (*reversed(made), start):
         if name not in best:
             best[name] = _best(name, walk, best)
@@ -90,7 +90,7 @@ def _best(name: str, walk: "_Walk", best: _Best) -> tuple[tuple[int, int, int, i
 
 def _inputs(unit: Unit) -> tuple[str, ...]:
     match unit:
-        case ConvUnit() | GateUnit() | MeanUnit() | PoolUnit() | SoftmaxUnit():
+        case ConvUnit() | GateUnit() | AttentionUnit() | MeanUnit() | PoolUnit() | SoftmaxUnit():
             return (unit.input,)
         case SumUnit():
             return unit.inputs
@@ -118,6 +118,8 @@ class _Walk:
         for unit in self.readers.get(name, ())[:MOST_READERS]:
             if isinstance(unit, PoolUnit):
                 yield Link(Pool(unit.kind, unit.kernel, unit.stride), (), name, unit.output, unit)
+            elif isinstance(unit, AttentionUnit):
+                yield from self.attention(unit)
             elif isinstance(unit, ConvUnit):
                 yield from self.rows(unit)
 
@@ -208,6 +210,15 @@ class _Walk:
         skipped = self.skipped(first.input, project.output) if could else None
         row = replace(row, skip=not could or skipped is not None)
         yield Link(row, convs, first.input, skipped or project.output)
+
+    def attention(self, unit: AttentionUnit) -> Iterator[Link]:
+        reduce = unit.key_reduce
+        kernel, stride = ((3, 3), (1, 1)) if reduce is None else (reduce.kernel, reduce.stride)
+        skipped = self.skipped(unit.input, unit.output)
+        if skipped is not None and kernel[0] == kernel[1] and stride[0] == stride[1]:
+            dilation = 1 if reduce is None else _dilation(reduce) or 1
+            row = MQA(unit.query.c_out // unit.key.c_out, unit.key.c_out, stride[0], kernel[0], dilation=dilation)
+            yield Link(row, (unit,), unit.input, skipped)
 
     def fused(self, expand: ConvUnit, gate: GateUnit | None, project: ConvUnit) -> Link | None:
         dilation = _dilation(expand)

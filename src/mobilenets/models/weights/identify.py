@@ -15,7 +15,7 @@ from ...specs.activation import Activation, ClippedRelu, HardSigmoid, HardSwish,
 from ...specs.catalogue import CATALOGUE, Dialect, Entry, dialect_rule
 from ...specs.rows import Conv, Row
 from ...specs.spec import Head, Spec, is_pointwise
-from ...specs.steps import ConvStep, PoolStep, SqueezeStep, Step
+from ...specs.steps import AttentionStep, ConvStep, PoolStep, ScaleStep, SqueezeStep, Step
 from ...specs.transform import dilate, reduced_tail
 from ...specs.width import WidthRule, at_alpha
 
@@ -121,7 +121,8 @@ def _fed(rows: Sequence[Row], c_in: int) -> Iterator[tuple[Row, int]]:
 @lru_cache(maxsize=65536)
 def _marks(row: Row, c_in: int, *, first: bool) -> tuple[_Mark, ...]:
     """What must be equal; the first row's input channels may differ."""
-    return (("skip", row.has_skip(c_in)), *(_mark(step, first=first) for step in row.steps(c_in, "symmetric")))
+    steps = [step for step in row.steps(c_in, "symmetric") if not isinstance(step, ScaleStep)]  # folded, often
+    return (("skip", row.has_skip(c_in)), *(_mark(step, first=first) for step in steps))
 
 
 def _mark(step: Step, *, first: bool) -> _Mark:
@@ -134,7 +135,10 @@ def _mark(step: Step, *, first: bool) -> _Mark:
             return "gate", step.channels, step.c_squeeze, _kind(step.gate)
         case PoolStep():
             return "pool", step.kind, step.kernel, step.stride
-        case _:
+        case AttentionStep():
+            kernel = step.kernel if step.kv_stride > 1 else 0
+            return "attention", step.channels, step.heads, step.key_dim, step.kv_stride, kernel
+        case ScaleStep():
             return ()
 
 

@@ -12,7 +12,7 @@ from ...errors import BadData
 from ...specs.rows import Depthwise
 from .chains import Link
 from .graph import Pads
-from .units import ConvUnit
+from .units import AttentionUnit, ConvUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class _Window:
     dilation: int
     pads: Pads
     may_be_bare: bool = False
+    aside: bool = False
+    """Its result is no map that the next row reads."""
 
 
 def padding_of(links: Sequence[Link], size_px: tuple[int, int], *, where: str) -> Padding:
@@ -55,7 +57,8 @@ def padding_of(links: Sequence[Link], size_px: tuple[int, int], *, where: str) -
                     f"{where}: {window.tensor!r}: pads of {pads} (top, left, bottom, right) on a map of "
                     f"{size[0]}x{size[1]} are neither TensorFlow's nor PyTorch's"
                 )
-        size = _after(window, size, pads)
+        if not window.aside:
+            size = _after(window, size, pads)
     return Padding(
         "same" if fits["same"] and (said_same or not fits["symmetric"]) else "symmetric", frozenset(unpadded)
     )
@@ -70,6 +73,12 @@ def _windows(links: Sequence[Link]) -> list[_Window]:
         for unit in link.units:
             if isinstance(unit, ConvUnit):
                 found.append(_Window(unit.output, unit.kernel, unit.stride, unit.dilation[0], unit.pads, bare))
+            elif isinstance(unit, AttentionUnit):
+                found += [
+                    _Window(r.output, r.kernel, r.stride, r.dilation[0], r.pads, aside=True)
+                    for r in (unit.key_reduce, unit.value_reduce)
+                    if r is not None
+                ]
     return found
 
 

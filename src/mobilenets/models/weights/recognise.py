@@ -14,7 +14,8 @@ from ...records import Labels
 from ...specs.checks import Sides
 from ...specs.rows import MQA, UIB, Bottleneck, Conv, Depthwise, NormKind, Pool, Row
 from ...specs.spec import Head, Norm, Spec, is_pointwise
-from ...specs.steps import ConvStep, SqueezeStep
+from ...specs.steps import AttentionStep, ConvStep, SqueezeStep
+from .attention import with_attention
 from .chains import Chain, Link, longest_chain
 from .feeding import Feed, picture_input, preprocess_of
 from .graph import Array, Graph
@@ -22,7 +23,7 @@ from .identify import Identity, identify
 from .layout import slots
 from .padding import padding_of
 from .read import Read
-from .units import ConvUnit, GateUnit, OtherUnit, Unit, Units, folded_unit, gather
+from .units import AttentionUnit, ConvUnit, GateUnit, OtherUnit, Unit, Units, folded_unit, gather
 
 FEWEST_BLOCKS = 4
 """A chain with fewer blocks is no MobileNet."""
@@ -37,6 +38,7 @@ def recognise(graph: Graph, *, where: str, name: str = "own", backbone: bool = F
     with a detail that no spec can express, naming the tensor.
     """
     gathered = gather(graph)
+    gathered = replace(gathered, units=with_attention(gathered.units))
     feed = picture_input(graph, gathered, where=where)
     chain = longest_chain(gathered.units, feed.start, frozenset() if backbone else gathered.results)
     if len(chain.links) < FEWEST_BLOCKS or not isinstance(chain.links[0].row, Conv):
@@ -74,8 +76,7 @@ def _kept(rows: Sequence[Row], identity: Identity | None, *, backbone: bool) -> 
 def _read(graph: Graph, gathered: Units, chain: Chain, identity: Identity | None, *, name: str, where: str) -> Read:
     feed = picture_input(graph, gathered, where=where)
     ending = chain.ending
-    convs = [u for link in chain.links for u in link.units if isinstance(u, ConvUnit)]
-    eps = _common_eps(convs)
+    eps = _common_eps(chain)
     padding = padding_of(chain.links, feed.size_px, where=where)
     shapes = [_row(link, eps, padding.unpadded) for link in chain.links]
     if identity is not None:
@@ -88,7 +89,7 @@ def _read(graph: Graph, gathered: Units, chain: Chain, identity: Identity | None
     if hidden is not None:
         head = Head(hidden.c_out, hidden.act, _norm_kind([hidden]), dropout)
     spec = _spec(
-        identity, stem, tuple(rows), head, feed, padding.padding, eps, name=name, where=where,
+        identity, stem, tuple(rows), head, feed, padding.padding, _norm(chain, eps), name=name, where=where,
         classes=ending.classifier.c_out if ending else 0,
     )  # fmt: skip
     arrays = dict(_arrays(spec, chain, eps, hidden))
@@ -120,7 +121,7 @@ def _spec(
     head: Head,
     feed: Feed,
     padding: Literal["symmetric", "same"],
-    eps: float | None,
+    norm: Norm,
     *,
     classes: int,
     name: str,
@@ -128,21 +129,38 @@ def _spec(
 ) -> Spec:
     """The network's value. Raises: BadData for one that can't be."""
     known = None if identity is None else identity.spec
-    momentum = KERAS_MOMENTUM if eps == 1e-3 else Norm().momentum
     try:
         return Spec(
             name if known is None else known.name, stem, rows, head, classes=classes, in_channels=feed.channels,
-            resolution_px=feed.size_px, padding=padding, norm=Norm() if eps is None else Norm(eps, momentum),
+            resolution_px=feed.size_px, padding=padding, norm=norm,
             generation="own" if known is None else known.generation, alpha=1.0 if known is None else known.alpha,
         )  # fmt: skip
     except SpecError as error:
         raise BadData(f"{where}: {error.message}") from error
 
 
-def _common_eps(convs: Sequence[ConvUnit]) -> float | None:
+def _common_eps(chain: Chain) -> float | None:
     """The epsilon of all batch norms, None where they are folded in part or in whole, or differ: then all are."""
-    values = {None if unit.norm is None else round(unit.norm.eps, 12) for unit in convs}
+    values = {None if unit.norm is None else round(unit.norm.eps, 12) for unit in _convs(chain)}
+    values |= {round(unit.norm.eps, 12) for unit in _attentions(chain)}
     return values.pop() if len(values) == 1 else None
+
+
+def _norm(chain: Chain, eps: float | None) -> Norm:
+    """The network's batch norm; where all are folded, that in front of attention, which can't be."""
+    if eps is None:
+        eps = next((round(unit.norm.eps, 12) for unit in _attentions(chain)), Norm().eps)
+    return Norm(eps, KERAS_MOMENTUM if eps == 1e-3 else Norm().momentum)
+
+
+def _convs(chain: Chain) -> list[ConvUnit]:
+    """Every convolution of the backbone that may have a norm."""
+    reduces = [r for unit in _attentions(chain) for r in (unit.key_reduce, unit.value_reduce) if r is not None]
+    return [u for link in chain.links for u in link.units if isinstance(u, ConvUnit)] + reduces
+
+
+def _attentions(chain: Chain) -> list[AttentionUnit]:
+    return [u for link in chain.links for u in link.units if isinstance(u, AttentionUnit)]
 
 
 def _unit(unit: ConvUnit, eps: float | None) -> ConvUnit:
@@ -161,12 +179,12 @@ def _row(link: Link, eps: float | None, unpadded: frozenset[str]) -> Row:
     row = link.row
     if isinstance(row, Pool):
         return replace(row, kernel=_side(row.kernel), stride=_side(row.stride))
+    if isinstance(row, MQA):
+        return replace(row, norm="bias" if eps is None else "batch")
     kind = _norm_kind([_unit(unit, eps) for unit in link.units if isinstance(unit, ConvUnit)])
     match row:
-        case UIB() | MQA():
-            return (
-                replace(row, norm=kind) if isinstance(row, MQA) else replace(row, norm=kind, stride=_side(row.stride))
-            )
+        case UIB():
+            return replace(row, norm=kind, stride=_side(row.stride))
         case Depthwise():
             padded = link.output not in unpadded
             return replace(row, norm=kind, kernel=_side(row.kernel), stride=_side(row.stride), pad=padded)
@@ -188,10 +206,11 @@ def _as_named(row: Row, named: Row) -> Row:
 def _arrays(spec: Spec, chain: Chain, eps: float | None, hidden: ConvUnit | None) -> Iterator[tuple[str, Array]]:
     """Every array of backbone and hidden layer, by our names."""
     for link, (block, row, c_in, _) in zip(chain.links, spec.blocks(), strict=True):
-        steps = [step for step in row.steps(c_in, spec.padding) if isinstance(step, (ConvStep, SqueezeStep))]
-        for step, unit in zip(steps, link.units, strict=True):
+        for step, unit in zip(_weighted(row, c_in, spec), link.units, strict=True):
             name = f"backbone.{block}.{step.name}"
-            if isinstance(unit, GateUnit):
+            if isinstance(unit, AttentionUnit):
+                yield from _attention_arrays(name, unit, eps)
+            elif isinstance(unit, GateUnit):
                 for part, conv in (("reduce", unit.reduce), ("expand", unit.expand)):
                     yield f"{name}.{part}.weight", conv.weight
                     if conv.bias is not None:
@@ -201,6 +220,27 @@ def _arrays(spec: Spec, chain: Chain, eps: float | None, hidden: ConvUnit | None
                 yield from _conv_arrays(name, _unit(unit, eps), biased=step.bias)
     if hidden is not None:
         yield from _conv_arrays("hidden.0", hidden, biased=spec.head.norm in ("bias", "batch_bias"))
+
+
+def _weighted(row: Row, c_in: int, spec: Spec) -> list[ConvStep | SqueezeStep | AttentionStep]:
+    """The steps of a row that have weights, in order: those of its link's units."""
+    steps = row.steps(c_in, spec.padding)
+    return [step for step in steps if isinstance(step, (ConvStep, SqueezeStep, AttentionStep))]
+
+
+def _attention_arrays(name: str, unit: AttentionUnit, eps: float | None) -> Iterator[tuple[str, Array]]:
+    for part, values in zip(
+        ("weight", "bias", "running_mean", "running_var"),
+        (unit.norm.gamma, unit.norm.beta, unit.norm.mean, unit.norm.variance),
+        strict=True,
+    ):
+        yield f"{name}.norm.{part}", values
+    yield f"{name}.query.weight", unit.query.weight
+    for side, reduce, project in (("key", unit.key_reduce, unit.key), ("value", unit.value_reduce, unit.value)):
+        if reduce is not None:
+            yield from _conv_arrays(f"{name}.{side}.reduce", _unit(reduce, eps), biased=eps is None)
+        yield f"{name}.{side}.project.weight", project.weight
+    yield f"{name}.project.weight", unit.project.weight
 
 
 def _conv_arrays(name: str, unit: ConvUnit, *, biased: bool) -> Iterator[tuple[str, Array]]:
@@ -235,8 +275,7 @@ def _tensors(spec: Spec, chain: Chain) -> dict[str, str]:
     taps = {tap.name for tap in spec.taps()}
     found: dict[str, str] = {}
     for link, (block, row, c_in, _) in zip(chain.links, spec.blocks(), strict=True):
-        steps = [step for step in row.steps(c_in, spec.padding) if isinstance(step, (ConvStep, SqueezeStep))]
-        for step, unit in zip(steps, link.units, strict=True):
+        for step, unit in zip(_weighted(row, c_in, spec), link.units, strict=True):
             if f"{block}.{step.name}" in taps:
                 found[f"{block}.{step.name}"] = unit.output
         found[block] = link.output
@@ -254,7 +293,7 @@ def _left_out(gathered: Units, chain: Chain) -> tuple[str, ...]:
 
 
 def _counts(unit: Unit) -> bool:
-    return isinstance(unit, (ConvUnit, GateUnit, OtherUnit))
+    return isinstance(unit, (ConvUnit, GateUnit, AttentionUnit, OtherUnit))
 
 
 def _name(unit: Unit) -> str:

@@ -76,6 +76,31 @@ class GateUnit:
     expand: ConvUnit
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NormUnit:
+    """Batch norm that no convolution precedes."""
+
+    input: str
+    output: str
+    norm: NormOp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionUnit:
+    """Mobile multi-query attention (V4, section 5) without its skip; see attention.py. Reduces: the depthwise
+    convolutions that key and value are read through, or None."""
+
+    input: str
+    output: str
+    norm: NormOp
+    query: ConvUnit
+    key: ConvUnit
+    value: ConvUnit
+    project: ConvUnit
+    key_reduce: ConvUnit | None
+    value_reduce: ConvUnit | None
+
+
 @dataclass(frozen=True, slots=True)
 class SumUnit:
     """Two tensors added."""
@@ -129,7 +154,18 @@ class OtherUnit:
     outputs: tuple[str, ...]
 
 
-Unit: TypeAlias = ConvUnit | GateUnit | SumUnit | MeanUnit | PoolUnit | SoftmaxUnit | InputScale | OtherUnit
+Unit: TypeAlias = (
+    ConvUnit
+    | GateUnit
+    | NormUnit
+    | AttentionUnit
+    | SumUnit
+    | MeanUnit
+    | PoolUnit
+    | SoftmaxUnit
+    | InputScale
+    | OtherUnit
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,6 +247,8 @@ class _Fuser:
                 return _scaled_input(self.found, name, node.output, op, constant)
             case BinaryOp(kind="add", constant=None) if len(node.inputs) == 2:
                 return SumUnit((node.inputs[0], node.inputs[1]), node.output)
+            case NormOp() as op:
+                return NormUnit(name, node.output, op)
             case MeanOp():
                 return MeanUnit(name, node.output)
             case PoolOp() as op:
