@@ -6,7 +6,7 @@ Each step is a room's own work; here they are called in order and hand values on
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from .planning import (
 )
 from .records import DataHealth, Training
 from .specs import Network
+from .starting import Start, open_start, started_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,6 +70,7 @@ def fit(
     photos: bool = True,
     resume: str | Path | None = None,
     config: str | Path | None = None,
+    weights: str | Path | None = None,
     loggers: "Sequence[Logger]" = (),
     on_event: OnEvent | None = None,
 ) -> FitResult:
@@ -86,6 +88,9 @@ def fit(
         photos: False keeps the user's pictures out of golden vectors and report.
         resume: the folder of a run to be taken up where it stopped, as it was configured.
         config: a run's config.json, to be replayed on `data`.
+        weights: what training begins with: a model file, a published file, "hf-hub:OWNER/NAME" or "pretrained" (see
+            `starting.open_start`); network and preprocessing are then theirs. By default training begins from scratch:
+            nothing is downloaded that was not asked for.
 
     Raises: VerifyFailed where the exported file does not answer as the trained network does; BudgetMissed;
         NonFiniteLoss; BadData, UsageError, UnknownName, MissingRuntime. After a KeyboardInterrupt the run can be
@@ -97,8 +102,9 @@ def fit(
             hint="torchrun ... -m mobilenets train DATA -o RUN, then: mobilenets fit --resume RUN",
         )
     wish = Wish(
-        network, alpha, resolution_px, in_channels, epochs, minutes, max_latency_ms, max_mb, recipe, balance, seed
-    )
+        network, alpha, resolution_px, in_channels, epochs, minutes, max_latency_ms, max_mb, recipe, balance, seed,
+        None if weights is None else str(weights),
+    )  # fmt: skip
     trained = _train(
         data, wish, out=out, device=device, threads=threads, photos=photos, resume=resume, config=config,
         loggers=loggers, on_event=on_event,
@@ -106,9 +112,9 @@ def fit(
     from .deploy import bench_models, export_model, require_verified
 
     say(on_event, "calibrate", "calibrating probabilities and answering the test pictures")
-    calibration, val, test = judge(trained)
+    judgement = judge(trained)
     say(on_event, "export", "exporting to ONNX and verifying the file on image files")
-    model = write_model(trained, calibration, val, test)
+    model = write_model(trained, judgement)
     split = first_filled(trained.dataset, ("val", "test", "train"))
     exported = export_model(model, network=trained.network, data=trained.dataset, split=split)
     verification = require_verified(exported.verification)
@@ -117,7 +123,7 @@ def fit(
         [exported.model.path], threads=tuple(dict.fromkeys((trained.request.threads, 2))), max_seconds=BENCH_SECONDS
     )
     say(on_event, "report", "writing the report")
-    return finish(trained, exported.model, calibration, val, test, verification, bench)
+    return finish(trained, exported.model, judgement, verification, bench)
 
 
 def train_run(
@@ -136,13 +142,15 @@ def train_run(
     device: str = AUTO,
     resume: str | Path | None = None,
     config: str | Path | None = None,
+    weights: str | Path | None = None,
     loggers: "Sequence[Logger]" = (),
     on_event: OnEvent | None = None,
 ) -> TrainResult:
     """Only the training of `fit`, with the same arguments: a run's folder with its weights and its record."""
-    if _processes() > 1 and network == AUTO and resume is None and config is None:
+    if _processes() > 1 and network == AUTO and resume is None and config is None and weights is None:
         raise UsageError("several processes need the network by name", hint="say --network; mobilenets list has them")
-    wish = Wish(network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed)
+    named = None if weights is None else str(weights)
+    wish = Wish(network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed, named)
     trained = _train(
         data, wish, out=out, device=device, threads=1, photos=True, resume=resume, config=config, loggers=loggers,
         on_event=on_event,
@@ -170,6 +178,7 @@ def _train(
     from .tasks import task
     from .train import train
 
+    start = None if resume is not None else _start(wish, on_event)
     dataset = _dataset(data, wish, resume=resume)
     say(on_event, "data", f"checking {len(dataset.samples)} pictures of {len(dataset.labels)} classes")
     health = check_data(dataset, on_progress=progress(on_event, "data"))
@@ -178,12 +187,18 @@ def _train(
     if resume is not None:
         run, (request, plan) = Path(resume), _resumed(Path(resume))
     else:
-        plan = replayed_plan(Path(config), dataset) if config else make_plan(dataset, health, wish, device, on_event)
+        plan = (
+            replayed_plan(Path(config), dataset, start)
+            if config
+            else make_plan(dataset, health, wish, device, on_event, start)
+        )
         run = Path(out) if out is not None else _free_folder(dataset.name)
-        request = Request(str(data), photos, threads, plan.candidates, plan.reason)
+        request = _request(str(data), plan, start, photos=photos, threads=threads)
         _begin(run, request)
     say(on_event, "train", intent(plan, dataset))
-    built = _built(plan, dataset)
+    for change in request.changes:
+        say(on_event, "train", change)
+    built = _built(plan, dataset, start or _start_again(run, request))
     training = train(
         built,
         task(TASK),
@@ -208,15 +223,43 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _built(plan: Plan, dataset: Dataset) -> "nn.Module":
-    """The network, its first weights drawn from the seed."""
+def _built(plan: Plan, dataset: Dataset, start: Start | None) -> "nn.Module":
+    """The network with the weights that training begins with, or drawn from the seed."""
     import torch
 
     from .tasks import task
 
+    if start is not None:
+        return started_network(start, plan.spec, dataset, plan.preprocess, seed=plan.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         return task(TASK).build(plan.spec, dataset.labels)
+
+
+def _start(wish: Wish, on_event: OnEvent | None) -> Start | None:
+    if wish.weights is None:
+        return None
+    say(on_event, "weights", f"opening {wish.weights}")
+    return open_start(wish.weights, network=wish.network, alpha=wish.alpha)
+
+
+def _start_again(run: Path, request: Request) -> Start | None:
+    """The weights of a run that was stopped before its first checkpoint; later ones lie in the run's folder."""
+    from .train import has_state
+
+    if not request.weights or has_state(run):
+        return None
+    start = open_start(request.weights, network=AUTO, alpha=None)
+    if request.origin is not None and start.origin.sha256 != request.origin.sha256:
+        raise UsageError(f"{request.weights}: is not the file that {run} began with", hint="begin a new run")
+    return start
+
+
+def _request(data: str, plan: Plan, start: Start | None, *, photos: bool, threads: int) -> Request:
+    plain = Request(data, photos, threads, plan.candidates, plan.reason)
+    if start is None:
+        return plain
+    return replace(plain, weights=start.source, origin=start.origin, changes=plan.changes)
 
 
 def _dataset(data: str | Path | None, wish: Wish, *, resume: str | Path | None) -> Dataset:
@@ -274,6 +317,3 @@ def _free_folder(name: str) -> Path:
     if not base.exists():
         return base
     return next(p for n in range(2, 100_000) if not (p := base.with_name(f"{base.name}-{n}")).exists())
-
-
-# --- words ------------------------------------------------------------------------------------------------------------

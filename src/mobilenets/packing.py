@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .bundle.record import Origin
 from .codec import encode
 from .data import Dataset, read_image
 from .errors import UnreadableImage
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .bundle import ModelFile
-    from .report import FitReport, MistakePicture, Picture, SamplePictures
+    from .report import Beginning, FitReport, MistakePicture, Picture, SamplePictures
 
 TASK = "classification"
 MODEL, REPORT = "model", "report.html"
@@ -28,13 +29,20 @@ SHOWN_MISTAKES, SHOWN_CLASSES, SHOWN_PER_CLASS = 24, 12, 4
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What fit.json keeps for a resume, beside what the run's own configuration holds."""
+    """What fit.json keeps for a resume, beside what the run's own configuration holds.
+
+    weights: what training began with, as the caller named it, empty for none; origin: which file that was; changes:
+    what was replaced or adapted in it.
+    """
 
     data: str
     photos: bool
     threads: int
     candidates: tuple[Candidate, ...] = ()
     reason: str = ""
+    weights: str = ""
+    origin: Origin | None = None
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +59,21 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """The trained network's figures. test: on test, or on val (then train) where there is none.
+
+    start: those of the network before the first step, its head fitted to frozen features (a linear probe); gain: test's
+    top-1 less start's, on the same pictures, with the ends of its 95 % interval.
+    """
+
+    calibration: Calibration
+    val: Evaluation | None
+    test: Evaluation
+    start: Evaluation | None = None
+    gain: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OnnxResult:
     """The exported file against the trained network on val's image files, and its latency here (one thread)."""
 
@@ -62,7 +85,10 @@ class OnnxResult:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What a fit came to. model, report: where they were written; interval: Wilson's 95 % of top1."""
+    """What a fit came to. model, report: where they were written; interval: Wilson's 95 % of top1.
+
+    weights: what it began with, empty for none; probe_top1, gain: see `Judgement`.
+    """
 
     model: str
     network: str
@@ -76,43 +102,64 @@ class FitResult:
     file_mb: float
     training: Training
     warnings: tuple[str, ...]
+    weights: str = ""
+    probe_top1: float | None = None
+    gain: tuple[float, float, float] | None = None
 
 
-def judge(trained: Trained) -> tuple[Calibration, Evaluation | None, Evaluation]:
-    """Calibration on val (on train where there is none), and the network's figures on val and test."""
+def judge(trained: Trained) -> Judgement:
+    """Calibration on val (on train where there is none), and the network's figures on val and test; beside them, where
+    training began with a fitted head, the figures of that beginning."""
     from .tasks import decoding
+    from .train import paired_gain
 
     task, dataset = decoding(TASK), trained.dataset
     split = first_filled(dataset, ("val", "train"))
-    outputs, targets, files = _answers(trained, split)
+    outputs, targets, files = _answers(trained, trained.network, split)
     calibration = task.calibrate(outputs, targets, split=split)
 
-    def evaluation(outputs: object, targets: object, files: Sequence[str]) -> Evaluation:
+    def evaluation(outputs: Any, targets: Any, files: Sequence[str]) -> Evaluation:
         names = [dataset.relative(Path(file)) for file in files]
         found: Evaluation = task.evaluate(outputs, targets, labels=dataset.labels, files=names, calibration=calibration)
         return found
 
     val = evaluation(outputs, targets, files) if split == "val" else None
     if dataset.test:
-        return calibration, val, evaluation(*_answers(trained, "test"))
-    return calibration, val, val or evaluation(outputs, targets, files)
+        split = "test"
+        outputs, targets, files = _answers(trained, trained.network, split)
+    test = val if split == "val" and val is not None else evaluation(outputs, targets, files)
+    if (start := _start_network(trained)) is None:
+        return Judgement(calibration, val, test)
+    before, _, _ = _answers(trained, start, split)
+    gain = paired_gain(before.argmax(1) == targets, outputs.argmax(1) == targets)
+    return Judgement(calibration, val, test, evaluation(before, targets, files), gain)
 
 
-def _answers(trained: Trained, split: Split) -> tuple[object, object, Sequence[str]]:
+def _start_network(trained: Trained) -> "nn.Module | None":
+    """The network as it was before the first step, with its head fitted; None where training did not begin so."""
+    from .train import start_weights
+
+    if trained.plan.recipe.head != "fitted":
+        return None
+    return start_weights(trained.run, trained.network)
+
+
+def _answers(trained: Trained, network: "nn.Module", split: Split) -> tuple[Any, Any, Sequence[str]]:
     from .train import predict_outputs
 
-    device = next(trained.network.parameters()).device
-    return predict_outputs(trained.network, trained.dataset.split(split), trained.plan.preprocess, device=device)
+    device = next(network.parameters()).device
+    return predict_outputs(network, trained.dataset.split(split), trained.plan.preprocess, device=device)
 
 
-def write_model(trained: Trained, calibration: Calibration, val: Evaluation | None, test: Evaluation) -> "ModelFile":
+def write_model(trained: Trained, judgement: Judgement) -> "ModelFile":
     from .bundle import ModelRecord, Provenance, create_model_file, scalars
     from .deploy import golden_vectors, installed_versions, this_machine
     from .models import state_arrays
 
     plan, dataset = trained.plan, trained.dataset
     network = trained.network.cpu()
-    figures = {"test": scalars(test)} | ({} if val is None else {"val": scalars(val)})
+    calibration, val = judgement.calibration, judgement.val
+    figures = {"test": scalars(judgement.test)} | ({} if val is None else {"val": scalars(val)})
     record = ModelRecord(
         name=dataset.name,
         task=TASK,
@@ -131,8 +178,10 @@ def write_model(trained: Trained, calibration: Calibration, val: Evaluation | No
             versions=installed_versions(),
             revision=__version__,
             created=_now(),
+            origin=trained.request.weights,
             machine=this_machine(),
             training=trained.training,
+            imported=trained.request.origin,
         ),
         golden="photos" if trained.request.photos else "synthetic",
     )
@@ -151,9 +200,7 @@ def write_model(trained: Trained, calibration: Calibration, val: Evaluation | No
 def finish(
     trained: Trained,
     model: "ModelFile",
-    calibration: Calibration,
-    val: Evaluation | None,
-    test: Evaluation,
+    judgement: Judgement,
     verification: Verification,
     bench: Bench,
 ) -> FitResult:
@@ -165,11 +212,11 @@ def finish(
 
     plan = trained.plan
     warnings = run_warnings(trained)
-    page = html_report(_report_of(trained, model, calibration, val, test, verification, bench))
+    page = html_report(_report_of(trained, model, judgement, verification, bench))
     write_atomic(trained.run / REPORT, page)
     timed = model.record.with_export(replace(model.record.exports[0], bench=bench))
     add_files(model, {REPORT_NAME: page}, record=timed)
-    price, row = cost(plan.spec), bench.rows[0]
+    price, row, test = cost(plan.spec), bench.rows[0], judgement.test
     return FitResult(
         model=str(model.path),
         network=network_words(plan.spec),
@@ -185,15 +232,16 @@ def finish(
         file_mb=row.file_mb,
         training=trained.training,
         warnings=warnings,
+        weights=trained.request.weights,
+        probe_top1=None if judgement.start is None else judgement.start.top1,
+        gain=judgement.gain,
     )
 
 
 def _report_of(
     trained: Trained,
     model: "ModelFile",
-    calibration: Calibration,
-    val: Evaluation | None,
-    test: Evaluation,
+    judgement: Judgement,
     verification: Verification,
     bench: Bench,
 ) -> "FitReport":
@@ -212,13 +260,14 @@ def _report_of(
         network=network_summary(plan.spec),
         data=trained.health,
         training=trained.training,
-        test=test,
-        val=val,
-        calibration=calibration,
+        test=judgement.test,
+        val=judgement.val,
+        calibration=judgement.calibration,
         verification=(verification,),
         bench=bench,
+        beginning=_beginning(trained, judgement),
         candidates=plan.candidates,
-        mistakes=_mistake_pictures(trained, test),
+        mistakes=_mistake_pictures(trained, judgement.test),
         samples=_sample_pictures(trained),
         provenance=(
             ("data", f"{provenance.data}, {provenance.split_origin}"),
@@ -231,6 +280,19 @@ def _report_of(
         notes=(plan.reason,) if plan.reason else (),
         warnings=leak_warnings(trained.health),
     )
+
+
+def _beginning(trained: Trained, judgement: Judgement) -> "Beginning | None":
+    from .report import Beginning
+
+    request, origin = trained.request, trained.request.origin
+    if origin is None:
+        return None
+    return Beginning(
+        source=request.weights, file=origin.file, format=origin.format, licence=origin.licence, quoted=origin.quoted,
+        sha256=origin.sha256, evidence=origin.evidence, changes=request.changes, probe=judgement.start,
+        gain=judgement.gain,
+    )  # fmt: skip
 
 
 def _mistake_pictures(trained: Trained, test: Evaluation) -> "tuple[MistakePicture, ...]":
@@ -267,8 +329,11 @@ def _thumbnail(file: Path, name: str) -> "Picture | None":
 
 
 def run_warnings(trained: Trained) -> tuple[str, ...]:
-    """What the reader of a summary should know of the data."""
-    return leak_warnings(trained.health) + trained.health.warnings
+    """What the reader of a summary should know of the data, and of a network that answers otherwise in training."""
+    from .train import NORM_GAP
+
+    gaps = tuple(note for note in trained.training.notes if note.startswith(NORM_GAP))
+    return leak_warnings(trained.health) + trained.health.warnings + gaps
 
 
 def leak_warnings(health: DataHealth) -> tuple[str, ...]:
@@ -280,7 +345,8 @@ def leak_warnings(health: DataHealth) -> tuple[str, ...]:
 
 def _command(trained: Trained) -> str:
     data, config = shlex.quote(trained.request.data), shlex.quote(str(trained.run / "config.json"))
-    return f"mobilenets fit {data} --config {config}"
+    weights = f" --weights {shlex.quote(trained.request.weights)}" if trained.request.weights else ""
+    return f"mobilenets fit {data} --config {config}{weights}"
 
 
 def first_filled(dataset: Dataset, splits: Sequence[Split]) -> Split:

@@ -15,6 +15,7 @@ from .specs import Network, Spec, resolve
 
 if TYPE_CHECKING:
     from .deploy import Option
+    from .starting import Start
     from .train import Budget, Recipe, StepEvent
 
 AUTO = "auto"
@@ -50,11 +51,13 @@ class Wish:
     recipe: str | None = None
     balance: Balance | None = None
     seed: int = 0
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be trained, all resolved. reason: why this network, where nobody named it."""
+    """What will be trained, all resolved. reason: why this network, where nobody named it. changes: what is replaced
+    or adapted in the weights that training begins with."""
 
     spec: Spec
     preprocess: Preprocess
@@ -63,15 +66,30 @@ class Plan:
     seed: int
     candidates: tuple[Candidate, ...] = ()
     reason: str = ""
+    changes: tuple[str, ...] = ()
 
 
-def make_plan(dataset: Dataset, health: DataHealth, wish: Wish, device: str, on_event: OnEvent | None) -> Plan:
-    """Network, recipe and budget from the wish, and from the data and this machine what the wish leaves open."""
+def make_plan(
+    dataset: Dataset,
+    health: DataHealth,
+    wish: Wish,
+    device: str,
+    on_event: OnEvent | None,
+    start: "Start | None" = None,
+) -> Plan:
+    """Network, recipe and budget from the wish, and from the data and this machine what the wish leaves open.
+
+    start: the weights that `wish.weights` names, opened.
+    """
     from .train import DEFAULT_MINUTES, Budget, find_recipe, kind_of, recipe_spec, small_side_px
 
+    if start is not None:
+        return _plan_from(start, dataset, wish)
     kind = kind_of(health)
     recipe = find_recipe(wish.recipe or ("small_images" if kind == "small" else "photos"))
     recipe = replace(recipe, balance=wish.balance) if wish.balance else recipe
+    if recipe.head == "fitted":
+        raise UsageError(f"recipe {recipe.name} begins with pretrained weights", hint="name them: --weights")
     minutes = wish.minutes
     if minutes is None and wish.epochs is None and kind == "photos" and wish.network == AUTO:
         minutes = DEFAULT_MINUTES
@@ -96,6 +114,28 @@ def make_plan(dataset: Dataset, health: DataHealth, wish: Wish, device: str, on_
         spec, reason = _by_data(dataset, health, wish, budget, recipe, device, on_event)
     spec = recipe_spec(spec, recipe)
     return Plan(spec, _fed(spec), recipe, budget, wish.seed, candidates, reason)
+
+
+def _plan_from(start: "Start", dataset: Dataset, wish: Wish) -> Plan:
+    """The weights' own network and preprocessing; how to train it by the number of pictures."""
+    from .starting import changes, fed_as_start, keeps_classifier, spec_of_start
+    from .train import DEFAULT_MINUTES, Budget, find_recipe, recipe_spec, transfer_recipe
+
+    if wish.max_latency_ms is not None or wish.max_mb is not None:
+        raise UsageError("the weights say which network it is, so none can be chosen by latency or megabytes")
+    recipe = find_recipe(wish.recipe) if wish.recipe else transfer_recipe(images=len(dataset.train))
+    recipe = replace(recipe, balance=wish.balance) if wish.balance else recipe
+    if keeps_classifier(start, dataset.labels):
+        recipe = replace(recipe, head="as_built")
+    minutes = DEFAULT_MINUTES if wish.minutes is None and wish.epochs is None else wish.minutes
+    spec = spec_of_start(
+        start, classes=len(dataset.labels), resolution_px=wish.resolution_px, in_channels=wish.in_channels
+    )
+    spec = recipe_spec(spec, recipe)
+    return Plan(
+        spec, fed_as_start(start, spec), recipe, Budget(epochs=wish.epochs, minutes=minutes), wish.seed,
+        changes=changes(start, spec, dataset.labels),
+    )  # fmt: skip
 
 
 def _by_data(
@@ -171,14 +211,23 @@ def _fed(spec: Spec) -> Preprocess:
     )
 
 
-def replayed_plan(file: Path, dataset: Dataset) -> Plan:
+def replayed_plan(file: Path, dataset: Dataset, start: "Start | None" = None) -> Plan:
+    """What a run's config.json says, for `dataset`. Raises UsageError where it began with weights, and none are given;
+    and where those given are another network's."""
+    from .starting import changes, require_same_network
     from .train import read_config
 
     config = read_config(file)
     if config.network is None:
         raise UsageError(f"{file}: its network is no spec, so it can't be built again")
     spec = resolve(config.network, classes=len(dataset.labels))
-    return Plan(spec, config.preprocess, config.recipe, config.budget, config.seed)
+    plan = Plan(spec, config.preprocess, config.recipe, config.budget, config.seed)
+    if start is None and config.recipe.head == "fitted":
+        raise UsageError(f"{file}: the run began with pretrained weights", hint="name them: --weights")
+    if start is None:
+        return plan
+    require_same_network(start, spec, where=str(file))
+    return replace(plan, changes=changes(start, spec, dataset.labels))
 
 
 def intent(plan: Plan, dataset: Dataset) -> str:

@@ -20,8 +20,10 @@ SIDE = 96
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """A repository in a hub's cache, and a cache of ours, both empty else."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import constants  # it reads the environment once, when it is imported
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "ours"))
     torch.manual_seed(0)
     network = build("mobilenetv3_small_050", classes=3)

@@ -23,6 +23,7 @@ from mobilenets.records import (
     Verification,
 )
 from mobilenets.report import (
+    Beginning,
     FitReport,
     MistakePicture,
     SamplePictures,
@@ -58,6 +59,18 @@ def example(
         network=network(classes),
         data=health(classes, nasty),
         training=training(),
+        beginning=Beginning(
+            source="hf-hub:timm/mobilenetv3_large_100.ra_in1k",
+            file=nasty,
+            format="hub",
+            sha256="c0ffee" * 10,
+            licence="apache-2.0",
+            quoted="top-1 75.78 % by timm",
+            evidence=("padding is symmetric",),
+            changes=(f"the classifier of 1000 classes is replaced by one of {classes}",),
+            probe=test,
+            gain=(0.031, 0.012, 0.05),
+        ),
         test=test,
         val=answers.evaluate(2.0 * logits[::2], targets[::2], labels=labels, files=files[::2]),
         calibration=calibration,

@@ -10,6 +10,8 @@ from tiny import PLAIN, tiny_network
 from torch import nn
 from torch.nn import functional
 
+from mobilenets.models.layers import ConvNorm
+from mobilenets.specs import ConvStep, Norm
 from mobilenets.train import SGD, Compute, Recipe, RMSprop, TrainStep, build_optimizer, candidates, fastest_step, timing
 from mobilenets.train.averaging import Averaged
 from mobilenets.train.depthwise import depthwise_forwards, faster_by_pairs, replaced, weight_gradient
@@ -225,6 +227,17 @@ def test_only_layers_on_small_maps_are_tried() -> None:
     chosen = faster_by_pairs(network, data(side=128)[0])
     assert "backbone.stem.conv.conv" not in chosen
     assert all(".dw" in name for name in chosen)
+
+
+def test_padding_that_depends_on_the_picture_is_kept() -> None:
+    """A strided SAME convolution pads in its forward: it is not tried by pairs, and in float32 it answers as before."""
+    step = ConvStep("dw", 8, 8, (3, 3), (2, 2), groups=8, norm=False, padding="same")
+    network = nn.Sequential(ConvNorm(step, Norm()))
+    x = torch.randn(2, 8, 8, 8)
+    assert faster_by_pairs(network, x) == ()
+    own = network(x)
+    with replaced(depthwise_forwards(network, float32=True, by_pairs=())):
+        assert torch.equal(network(x), own)
 
 
 def test_depthwise_stay_float32_under_autocast() -> None:

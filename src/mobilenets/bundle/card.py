@@ -85,7 +85,7 @@ def _training(provenance: Provenance) -> str:
         f"- trained {provenance.created} with {provenance.revision}, seed {provenance.seed}",
     ]
     if provenance.origin:
-        lines.append(f"- started from {provenance.origin}")
+        lines.append(f"- started from {provenance.origin}{_licence(provenance)}")
     if provenance.training is not None:
         run = provenance.training
         lines.append(f"- {run.epochs} epochs, {run.steps} steps of {run.batch} images, {run.seconds:.0f} s")
@@ -94,6 +94,14 @@ def _training(provenance: Provenance) -> str:
     if provenance.versions:
         lines.append("- with " + ", ".join(f"{name} {version}" for name, version in provenance.versions.items()))
     return "\n".join(lines)
+
+
+def _licence(provenance: Provenance) -> str:
+    """File, hash and licence of the published weights."""
+    if (origin := provenance.imported) is None:
+        return ""
+    licence = f", licence {origin.licence}" if origin.licence else ""
+    return f" ({origin.file}, SHA-256 {origin.sha256}{licence})"
 
 
 def _limits(record: ModelRecord) -> str:

@@ -30,6 +30,7 @@ def fit_command(
     data: str | None,
     network: str,
     alpha: float | None,
+    weights: str | None,
     resolution_px: tuple[int, int] | None,
     in_channels: int | None,
     epochs: int | None,
@@ -68,6 +69,7 @@ def fit_command(
             recipe,
             balance,
             seed,
+            weights,
         )
         tell_plan(shell, data, wish, device=device, resume=resume, config=config)
         return
@@ -76,6 +78,7 @@ def fit_command(
             data,
             network=network,
             alpha=alpha,
+            weights=weights,
             resolution_px=resolution_px,
             in_channels=in_channels,
             epochs=epochs,
@@ -111,6 +114,7 @@ def _lines(result: "FitResult") -> list[str]:
                 "test top-1",
                 f"{figures.percent(result.top1)} on {images} (95 %: {figures.percent(low)} to {figures.percent(high)})",
             ),
+            *_gain(result),
             (
                 "ONNX",
                 f"{figures.percent(onnx.top1_agreement)} of its answers equal the trained network's, largest "
@@ -121,3 +125,15 @@ def _lines(result: "FitResult") -> list[str]:
             ("report", result.report),
         )
     )
+
+
+def _gain(result: "FitResult") -> list[tuple[str, str]]:
+    """What training on added to the weights it began with."""
+    from ..report import figures
+
+    if result.probe_top1 is None or result.gain is None:
+        return []
+    gain, low, high = (f"{100 * share:+.1f}" for share in result.gain)
+    return [
+        ("linear probe", f"{figures.percent(result.probe_top1)}; trained on: {gain} points (95 %: {low} to {high})")
+    ]

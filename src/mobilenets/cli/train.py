@@ -20,6 +20,7 @@ def train_command(
     data: str | None,
     network: str,
     alpha: float | None,
+    weights: str | None,
     resolution_px: tuple[int, int] | None,
     in_channels: int | None,
     epochs: int | None,
@@ -41,7 +42,7 @@ def train_command(
     from ..report import figures
 
     if dry_run:
-        wish = (network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed)
+        wish = (network, alpha, resolution_px, in_channels, epochs, minutes, None, None, recipe, balance, seed, weights)
         tell_plan(shell, data, wish, device=device, resume=resume, config=config)
         return
     with resumable("train", resume or out), follow(shell) as on_event:
@@ -49,6 +50,7 @@ def train_command(
             data,
             network=network,
             alpha=alpha,
+            weights=weights,
             resolution_px=resolution_px,
             in_channels=in_channels,
             epochs=epochs,

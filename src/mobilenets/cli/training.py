@@ -18,7 +18,7 @@ Balance = Literal["none", "loss", "sampler"]
 Size = tuple[int, int] | None
 Wanted = tuple[
     str, float | None, Size, int | None, int | None, float | None, float | None, float | None, str | None,
-    Balance | None, int,
+    Balance | None, int, str | None,
 ]  # fmt: skip
 """The fields of planning.Wish in their order, as they stand on the command line."""
 
@@ -27,6 +27,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--network", type=options.NETWORK, default="auto", show_default=True,
                  help="A name, a .json file with a network of your own, or auto."),
     options.alpha,
+    click.option("--weights", metavar="FILE|hf-hub:NAME|pretrained",
+                 help="Begin with these weights: a model file, a published file, a hub address; pretrained takes the "
+                 "best known for the network.  [from scratch]"),
     options.resolution,
     options.in_channels,
     click.option("--epochs", type=click.IntRange(min=1), help="Train so many epochs.  [the recipe's]"),
@@ -56,6 +59,7 @@ def tell_plan(
     """--dry-run: choose network, recipe and length as the run would, say so, and write nothing."""
     from ..data import check_data, open_dataset, without_files
     from ..planning import Wish, intent, make_plan, network_words, replayed_plan
+    from ..starting import open_start
 
     asked = Wish(*wish)
     if data is None or resume is not None:
@@ -64,7 +68,12 @@ def tell_plan(
         dataset = open_dataset(data, seed=asked.seed)
         health = check_data(dataset)
         dataset = without_files(dataset, health.unreadable)
-        plan = replayed_plan(config, dataset) if config else make_plan(dataset, health, asked, device, on_event)
+        start = open_start(asked.weights, network=asked.network, alpha=asked.alpha) if asked.weights else None
+        plan = (
+            replayed_plan(config, dataset, start)
+            if config
+            else make_plan(dataset, health, asked, device, on_event, start)
+        )
     keys = {
         "network": network_words(plan.spec),
         "recipe": plan.recipe.name,
@@ -72,9 +81,11 @@ def tell_plan(
         "minutes": plan.budget.minutes,
         "train_images": len(dataset.train),
         "reason": plan.reason,
+        "weights": asked.weights,
+        "changes": plan.changes,
         "candidates": plan.candidates,
     }
-    shell.answer(keys, [intent(plan, dataset), *([plan.reason] if plan.reason else [])])
+    shell.answer(keys, [intent(plan, dataset), *plan.changes, *([plan.reason] if plan.reason else [])])
 
 
 @contextlib.contextmanager

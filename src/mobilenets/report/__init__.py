@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy
 
 __all__ = [
+    "Beginning",
     "FitReport",
     "MistakePicture",
     "Picture",
@@ -17,6 +18,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Beginning": ".record",
         "FitReport": ".record",
         "MistakePicture": ".record",
         "Picture": ".record",
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazy(
 if TYPE_CHECKING:
     from .page import html_report as html_report
     from .page import write_report as write_report
+    from .record import Beginning as Beginning
     from .record import FitReport as FitReport
     from .record import MistakePicture as MistakePicture
     from .record import Picture as Picture

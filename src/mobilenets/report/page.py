@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..files import write_atomic
 from . import learning, results
+from .beginning import beginning_section
 from .markup import Html, el
 from .overview import masthead, overview
 from .record import FitReport
@@ -13,6 +14,7 @@ from .record import FitReport
 SECTIONS: tuple[tuple[str, str, Callable[[FitReport], Html]], ...] = (
     ("data", "Data", learning.data_section),
     ("network", "Network", learning.network_section),
+    ("beginning", "Beginning", beginning_section),
     ("training", "Training", learning.training_section),
     ("classes", "Classes", results.classes_section),
     ("confusion", "Confusion", results.confusion_section),

@@ -59,6 +59,27 @@ class SamplePictures:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """The weights that training began with.
+
+    source: as the caller named them; file, format, sha256: what that was; licence, quoted: as their source states them.
+    changes: what was replaced or adapted. probe: the network before the first step, its head fitted to frozen
+    features; gain: the end's top-1 less the probe's on the same pictures, and the ends of its 95 % interval.
+    """
+
+    source: str
+    file: str
+    format: str
+    sha256: str
+    licence: str = ""
+    quoted: str = ""
+    evidence: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    probe: Evaluation | None = None
+    gain: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FitReport:
     """All that one report shows.
 
@@ -82,6 +103,7 @@ class FitReport:
     network: NetworkSummary | None = None
     data: DataHealth | None = None
     training: Training | None = None
+    beginning: Beginning | None = None
     test: Evaluation | None = None
     val: Evaluation | None = None
     calibration: Calibration | None = None

@@ -41,12 +41,21 @@ _WHERE = {
     "Logger": ".loggers",
     "open_logger": ".loggers",
     "pick_device": ".distributed",
+    "has_state": ".run_folder",
+    "NORM_GAP": ".evaluation",
+    "paired_gain": ".evaluation",
+    "start_weights": ".start",
+    "transfer_recipe": ".transfer",
+    "training_batches": ".unfolding",
+    "unfold": ".unfolding",
+    "unfolded_spec": ".unfolding",
     "Predicted": ".outputs",
     "predict_outputs": ".outputs",
 }
 
 __all__ = [
     "DEFAULT_MINUTES",
+    "NORM_GAP",
     "RECIPES",
     "SGD",
     "AdamW",
@@ -70,8 +79,10 @@ __all__ = [
     "choose_photo_network",
     "fastest_step",
     "find_recipe",
+    "has_state",
     "kind_of",
     "open_logger",
+    "paired_gain",
     "pick_device",
     "predict_outputs",
     "read_config",
@@ -79,8 +90,13 @@ __all__ = [
     "recipe_spec",
     "small_image_network",
     "small_side_px",
+    "start_weights",
     "train",
+    "training_batches",
     "training_rate",
+    "transfer_recipe",
+    "unfold",
+    "unfolded_spec",
 ]
 
 __getattr__, __dir__ = lazy(__name__, _WHERE)
@@ -94,6 +110,8 @@ if TYPE_CHECKING:
     from .choosing import small_side_px as small_side_px
     from .choosing import training_rate as training_rate
     from .distributed import pick_device as pick_device
+    from .evaluation import NORM_GAP as NORM_GAP
+    from .evaluation import paired_gain as paired_gain
     from .loggers import Logger as Logger
     from .loggers import StepEvent as StepEvent
     from .loggers import open_logger as open_logger
@@ -116,8 +134,14 @@ if TYPE_CHECKING:
     from .recipes import find_recipe as find_recipe
     from .recipes import recipe_spec as recipe_spec
     from .run_folder import RunConfig as RunConfig
+    from .run_folder import has_state as has_state
     from .run_folder import read_config as read_config
+    from .start import start_weights as start_weights
     from .step import Compute as Compute
     from .step import TrainStep as TrainStep
     from .timing import candidates as candidates
     from .timing import fastest_step as fastest_step
+    from .transfer import transfer_recipe as transfer_recipe
+    from .unfolding import training_batches as training_batches
+    from .unfolding import unfold as unfold
+    from .unfolding import unfolded_spec as unfolded_spec

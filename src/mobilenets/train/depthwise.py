@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from ..models.layers import SamePadConv2d
+
 MOST_PAIRS = 4096
 """Pairs of positions (input x output) above which the products are certainly slower."""
 GAIN = 1.2
@@ -97,9 +99,15 @@ def depthwise_layers(network: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def _geometry(module: nn.Conv2d) -> tuple[int, int, int] | None:
-    """(stride, padding, dilation) where the pairs can do it: square, no bias, one output per input channel."""
+    """(stride, padding, dilation) where the pairs can do it: square, no bias, one output per input channel, and no
+    padding that depends on the picture."""
     padding = module.padding
-    if isinstance(padding, str) or module.bias is not None or module.out_channels != module.in_channels:
+    if (
+        isinstance(module, SamePadConv2d)
+        or isinstance(padding, str)
+        or module.bias is not None
+        or module.out_channels != module.in_channels
+    ):
         return None
     pairs = (module.stride, padding, module.dilation)
     if module.padding_mode != "zeros" or any(a != b for a, b in pairs):
@@ -178,7 +186,7 @@ def _forward(module: nn.Conv2d, *, float32: bool, by_pairs: bool) -> Forward:
         if geometry is not None:
             y: Tensor = _ByPairs.apply(x, module.weight, *geometry)  # type: ignore[no-untyped-call]
         else:
-            y = module._conv_forward(x, module.weight, module.bias)
+            y = type(module).forward(module, x)  # its own padding included
         return y
 
     def in_float32(x: Tensor) -> Tensor:

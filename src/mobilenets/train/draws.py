@@ -18,6 +18,7 @@ class Use(IntEnum):
     PAIRS = 2
     LAYERS = 3
     SAMPLE = 4
+    PROBE = 5
 
 
 def generator(seed: int, use: Use, *place: int) -> np.random.Generator:

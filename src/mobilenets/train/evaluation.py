@@ -20,6 +20,8 @@ from .outputs import HeldOut, forward_all
 
 RECOMPUTE_IMAGES = 1024
 """Training pictures that batch-norm statistics are computed anew from."""
+NORM_GAP = "batch norm: "
+"""How the note begins that the two modes of batch norm answer otherwise."""
 GAP_IMAGES = 256
 """Training pictures that the two modes of batch norm are compared on."""
 
@@ -107,7 +109,7 @@ def gap_notes(by_batch: float, running: float, *, train: float, val: float, metr
     notes = []
     if by_batch >= 0.2 and running < 0.5 * by_batch:
         notes.append(
-            f"batch norm: {metric} on training pictures is {by_batch:.3f} with each batch's statistics and "
+            f"{NORM_GAP}{metric} on training pictures is {by_batch:.3f} with each batch's statistics and "
             f"{running:.3f} with the running ones; train longer, with larger batches, or with frozen statistics"
         )
     if train - val > 0.3:
@@ -116,3 +118,17 @@ def gap_notes(by_batch: float, running: float, *, train: float, val: float, metr
             "heart; more pictures, more augmentation or a smaller network help"
         )
     return notes
+
+
+def paired_gain(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """By how much more often `after` is right than `before` on the same N pictures, with the ends of its 95 % interval.
+
+    Source: Agresti and Min 2005, Statistics in Medicine 24: Wald's interval with half a picture added to each of the
+    four cells. Shapes: bool (N,), N >= 1.
+    """
+    won, lost, count = float((after & ~before).sum()), float((before & ~after).sum()), len(before)
+    difference = (won - lost) / count
+    won, lost, count = won + 0.5, lost + 0.5, count + 2
+    half = 1.96 * ((won + lost) - (won - lost) ** 2 / count) ** 0.5 / count
+    middle = (won - lost) / count
+    return difference, middle - half, middle + half

@@ -35,6 +35,7 @@ from .preparing import check_network, prepare
 from .recipe import Recipe
 from .run_folder import Best, RunConfig, RunFolder, listing
 from .session import Material, Session
+from .start import settle_share
 from .stopping import StopRequest, stop_requests
 
 log = logging.getLogger(__name__)
@@ -196,6 +197,8 @@ def close_run(session: Session, network: nn.Module, preprocess: Preprocess) -> N
     session.world.agreed(False)  # nobody reads before the leading process has written
     folder.load_best(network)
     network.eval()
+    if session.recipe.start_shares and session.best is not None:
+        session.best = settle_share(session, network, session.best)
     best = session.best
     learns_statistics = session.recipe.norm_statistics == "live" and session.recipe.backbone_lr > 0
     if batch_norms(network) and learns_statistics and best is not None and best.metric == best.metric:

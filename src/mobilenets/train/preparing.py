@@ -19,8 +19,9 @@ from .optimizers import build_optimizer
 from .outputs import forward_all
 from .pace import Pace
 from .plan import Budget, Plan, plan_steps
+from .probe import fit_head
 from .recipe import Recipe
-from .run_folder import RunFolder
+from .run_folder import Best, RunFolder
 from .session import FEW, Material, Session, ahead, workers
 from .state import Progress, read_progress
 from .step import Compute, TrainStep
@@ -65,14 +66,17 @@ def prepare(
     """The session of a new run, or of the state in `folder`. Whatever timing chose comes from the leading process."""
     started = perf_counter()
     network.to(world.device)
-    world.same_start([*network.parameters(), *network.buffers()])
-    train_mode(network, recipe)
     # The leading process alone looks for a state: before long it writes one.
     resumed = world.agreed(world.leads and folder.state.is_file())
+    notes = [] if resumed else _head_notes(network, material, recipe, seed=seed)
+    world.same_start([*network.parameters(), *network.buffers()])
+    if recipe.start_shares and not resumed:
+        notes.append(_keep_start(network, material, folder))
+    train_mode(network, recipe)
     if resumed:
         progress = read_progress(folder.state)
     else:
-        begun = to_json(_begun(network, material, recipe, budget, world)) if world.leads else ""
+        begun = to_json(_begun(network, material, recipe, budget, world, started)) if world.leads else ""
         progress = from_json(Progress, world.told(begun))
     session = Session(
         network,
@@ -90,24 +94,47 @@ def prepare(
     if resumed:
         session.restore(progress)
     else:
-        session.notes += _first_notes(
+        session.notes += notes + _first_notes(
             material, recipe, session.plan, session.compute, norms=len(batch_norms(network)), world=world
         )
         session.save()
     return session
 
 
-def _begun(network: nn.Module, material: Material, recipe: Recipe, budget: Budget, world: World) -> Progress:
-    """The state before the first step: how steps are computed, how fast that is, how many there will be."""
+def _head_notes(network: nn.Module, material: Material, recipe: Recipe, *, seed: int) -> list[str]:
+    """Fit the head where the recipe says so (every process for itself, alike), and what came of it."""
+    if recipe.head != "fitted":
+        return []
+    probe = fit_head(
+        network, material.pictures, material.preprocess, seed=seed, batch=material.judge.batch,
+        mirrored=recipe.augmentation.flip,
+    )  # fmt: skip
+    found = "" if probe.top1 != probe.top1 else f"; cross-validated top1 {probe.top1:.3f}"
+    return [f"head fitted to the embeddings of {probe.pictures} pictures, strength {probe.strength:g}{found}"]
+
+
+def _keep_start(network: nn.Module, material: Material, folder: RunFolder) -> str:
+    """Write the weights that training begins with, judged on val."""
+    loss, metric = material.judge(network, material.held_out)
+    folder.keep(folder.start, network, Best(0, 0, metric, loss))
+    return f"before the first step: {material.judge.task.metric} on val {metric:.4f}"
+
+
+def _begun(
+    network: nn.Module, material: Material, recipe: Recipe, budget: Budget, world: World, began: float
+) -> Progress:
+    """The state before the first step: how steps are computed, how fast that is, how many there will be.
+
+    began: when the run's minutes began.
+    """
     images, parts = len(material.pictures), world.size * recipe.micro_batches
     plan = plan_steps(recipe, images=images, parts=parts, epochs=budget.epochs or recipe.epochs)
-    started = perf_counter()
     compute = _compute(network, material, recipe, plan)
     pace = Pace([max(compute.timings.values(), default=1.0)] * len(recipe.side_ratios))
     if budget.minutes is not None:
         pace = _pace(network, material, recipe, plan, compute)
         plan = replace(plan, evaluate_every=pace.evaluate_every(plan.steps_per_epoch))
-        left = 60.0 * budget.minutes - (perf_counter() - started)
+        left = 60.0 * budget.minutes - (perf_counter() - began)
         steps = pace.steps_in(left, plan, progress=0.0)
         new = plan_steps(recipe, images=images, parts=parts, steps=steps)
         plan = replace(new, evaluate_every=plan.evaluate_every)
@@ -181,7 +208,8 @@ def _pace(network: nn.Module, material: Material, recipe: Recipe, plan: Plan, co
     else:
         image_s = seconds[-1] / plan.batch
     looked_at = min(RECOMPUTE_IMAGES, len(material.pictures)) + 2 * min(GAP_IMAGES, len(material.pictures))
-    return Pace(seconds, evaluation_s, closing_s=1.5 * looked_at * image_s + evaluation_s)
+    judged = 1 + len(recipe.start_shares)
+    return Pace(seconds, evaluation_s, closing_s=1.5 * looked_at * image_s + judged * evaluation_s)
 
 
 def _harmless(recipe: Recipe) -> Recipe:

@@ -163,6 +163,9 @@ class Recipe:
     norm_momentum: batch norm's, in PyTorch's sense; None: the network's own, raised until the statistics forget their
         start within a tenth of the run.
     backbone_lr: factor on `lr` for everything below the head; 0 freezes it.
+    head: "fitted" fits the classifier to the network's embeddings before the first step (probe.py); "as_built" not.
+    start_shares: how much of the weights that training began with may be in those that it ends with (start.py): val
+        decides; without val it is the first. Empty: the trained weights as they are.
     side_ratios: the training side as share of the network's, over equal parts of the run: (0.5, 1) trains the first
         half at half the side.
     precision, memory_format: "auto" times the possibilities on this machine.
@@ -188,6 +191,8 @@ class Recipe:
     norm_statistics: Literal["live", "frozen"] = "live"
     norm_momentum: float | None = None
     backbone_lr: float = 1.0
+    head: Literal["as_built", "fitted"] = "as_built"
+    start_shares: tuple[float, ...] = ()
     side_ratios: tuple[float, ...] = (1.0,)
     micro_batches: int = 1
     precision: Literal["auto"] | Precision = "auto"
@@ -206,6 +211,8 @@ class Recipe:
         for name in ("label_smoothing", "dropout", "drop_path", "ema", "norm_momentum"):
             if (value := getattr(self, name)) is not None:
                 _share(f"recipe {self.name}", name, value, open_end=name != "norm_momentum")
+        for share in self.start_shares:
+            _share(f"recipe {self.name}", "start_shares", share)
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"recipe {self.name}: patience must be at least 1, not {self.patience}")
         if not self.side_ratios or min(self.side_ratios) <= 0:

@@ -5,6 +5,7 @@
     resume.safetensors    the state between two steps (state.py)
     results.csv           one line per evaluation
     best.safetensors      the weights with the best metric on val; last.safetensors: those of the last evaluation
+    start.safetensors     the weights before the first step, where the recipe may mix them with the trained ones
     training.json         the record of the run, written when it has ended
 
 Each file is written whole or not at all. Only the leading process of a run writes.
@@ -31,7 +32,10 @@ from .state import load_tensors, load_weights, read_header, save_weights
 FORMAT = 1
 REQUEST = "fit.json"
 """What a caller of `fit` asked for; written before the run begins."""
-OWN = ("config.json", "resume.safetensors", "best.safetensors", "last.safetensors", "results.csv", "training.json")
+OWN = (
+    "config.json", "resume.safetensors", "start.safetensors", "best.safetensors", "last.safetensors", "results.csv",
+    "training.json",
+)  # fmt: skip
 """What makes a folder one of a run; other files in it are let be."""
 MAY_CHANGE = ("format", "device")
 """Fields of a configuration that a resumed run may differ in."""
@@ -102,6 +106,11 @@ def read_config(path: Path) -> RunConfig:
     return config
 
 
+def has_state(path: Path) -> bool:
+    """Whether the run in `path` can go on, or has ended, with what its folder holds."""
+    return (path / "resume.safetensors").is_file() or (path / "training.json").is_file()
+
+
 def is_occupied(path: Path) -> bool:
     """Whether something is at `path` that a new run must not touch; what was asked of the run may lie there."""
     return path.exists() and (not path.is_dir() or any(entry.name != REQUEST for entry in path.iterdir()))
@@ -116,7 +125,9 @@ class RunFolder:
 
     def __init__(self, path: Path, config: RunConfig, dataset: Dataset, *, resume: bool, leads: bool) -> None:
         self.path, self._leads = path, leads
-        self.state, self.best, self.last = (path / f"{n}.safetensors" for n in ("resume", "best", "last"))
+        self.state, self.start, self.best, self.last = (
+            path / f"{n}.safetensors" for n in ("resume", "start", "best", "last")
+        )
         if resume:
             _check_same(read_config(path), config, path, ended=self.finished() is not None)
         elif leads and (path.is_file() or any((path / name).exists() for name in OWN)):
@@ -144,7 +155,7 @@ class RunFolder:
         return from_json(Best, read_header(self.best), where=str(self.best))
 
     def keep(self, path: Path, network: nn.Module, best: Best) -> None:
-        """Write the network's weights to `best` or `last`."""
+        """Write the network's weights to `start`, `best` or `last`."""
         if self._leads:
             save_weights(path, network, header=to_json(best, indent=None))
 

@@ -54,7 +54,9 @@ class Material:
         self.pictures = load_pictures(dataset.train, side_px=stored_side_px(preprocess, recipe))
         if not len(self.pictures):
             raise BadData(f"{dataset.name}: no training picture could be read")
+        self.preprocess = preprocess
         self.held_out = HeldOut(dataset.val[world.rank :: world.size], preprocess)
+        self.val_images = len(dataset.val)
         self.load_s = perf_counter() - start
         classes = len(dataset.labels)
         self.maker = BatchMaker(
