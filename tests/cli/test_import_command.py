@@ -150,7 +150,10 @@ def test_a_wrong_name_names_the_near_ones(tmp_path: Path, run: Run) -> None:
 
 def test_ctrl_c_leaves_nothing(theirs: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mobilenets", "import", str(theirs), "-o", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )  # fmt: skip
     assert process.stderr is not None
     assert "reading" in process.stderr.readline()
     time.sleep(0.2)
