@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import BadData, UsageError
+from ...errors import BadData, SpecError, UsageError
 from .graph import Graph
 from .read import Read
 from .recognise import recognise
 
 MOST_BYTES = 2_000_000_000
+MOST_SAID = 600
+"""Characters in a message: names in a hostile file can be as long as the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,27 @@ def read_file(path: Path, *, name: str | None = None, backbone: bool = False) ->
     Raises: BadData, CheckpointMismatch, UnknownName: one line each; MissingRuntime for a reader's package.
     """
     known = format_of(path)
-    read = None if known.read is None else known.read(path, name)
-    if read is None and known.graph is not None:
-        read = recognise(known.graph(path), where=str(path), name=name or path.stem, backbone=backbone)
+    try:
+        read = None if known.read is None else known.read(path, name)
+        if read is None and known.graph is not None:
+            read = recognise(known.graph(path), where=str(path), name=name or path.stem, backbone=backbone)
+    except UsageError as error:
+        if (shown := _shown(error, path)) is error:
+            raise
+        raise shown from error
     if read is None:
         raise BadData(f"{path}: holds no weights")
     return read
+
+
+def _shown(error: UsageError, path: Path) -> UsageError:
+    """`error` as one line that a terminal can show, and that says which file it is about."""
+    if isinstance(error, SpecError):
+        return _shown(BadData(f"{path}: {error.message}", hint=error.hint), path)
+    text = "".join(c if c.isprintable() else "?" for c in error.message)
+    if len(text) > MOST_SAID + len(str(path)):
+        text = text[: MOST_SAID + len(str(path))] + " ..."
+    return error if text == error.message else type(error)(text, hint=error.hint)
 
 
 def _bytes(path: Path) -> bytes:

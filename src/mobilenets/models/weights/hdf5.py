@@ -22,7 +22,7 @@ MOST_NUMBERS = 100_000_000
 """Numbers in all arrays of a file together; V4 hybrid large has 38 million."""
 NUMBERS_PER_BYTE = 4
 """Weights do not shrink to a sixteenth, whatever they are compressed with."""
-SECONDS = 9
+SECONDS = 6
 BYTES_PER_SECOND = 10_000_000
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """It computes nothing: no threads, and no memory for them."""

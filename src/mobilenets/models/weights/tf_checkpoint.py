@@ -6,6 +6,8 @@ size is checked before it is followed; checksums of the blocks and of the tensor
 """
 
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -252,7 +254,12 @@ def _header(member: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[np
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise BadData(f"{where}: unknown version {version}")
-    shape, _, dtype = read(member)
+    try:
+        with warnings.catch_warnings():  # numpy warns of headers that it takes for Python 2's
+            warnings.simplefilter("ignore")
+            shape, _, dtype = read(member)
+    except tokenize.TokenError as error:
+        raise BadData(f"{where}: its header is no .npy file's") from error
     if dtype.hasobject:
         raise BadData(f"{where} holds pickled objects, which are not opened")
     return shape, dtype
