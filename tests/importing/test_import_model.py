@@ -116,6 +116,33 @@ def test_an_integer_original_is_held_to_agreement() -> None:
     assert not prove(read, network_of(spec, arrays), shuffled, pictures(40)).passed
 
 
+def test_near_ties_of_an_integer_original_are_judged_by_all_answers() -> None:
+    spec = small()
+    arrays = calm(spec)
+    rough = {k: (np.round(v * 64) / 64 if v.ndim == 4 else v).astype(np.float32) for k, v in arrays.items()}
+    whole = original(spec, rough)
+
+    def near_ties(given: np.ndarray, names: object) -> dict[str, np.ndarray]:
+        answers = whole.run(given, ("",))[""]
+        best = answers.argmax(1)
+        swapped = answers.copy()
+        rows = np.arange(0, len(answers), 3)  # in every third picture the runner-up comes out in front
+        second = np.argsort(answers, 1)[rows, -2]
+        swapped[rows, second] = answers[rows, best[rows]] + 1e-6
+        return {"": swapped}
+
+    ties = Original("by hand", near_ties)
+    read = replace(read_of(spec, arrays), quantised=True)
+    proof = prove(read, network_of(spec, arrays), ties, pictures(40))
+    assert proof.top1_agreement < 0.85
+    assert proof.correlation is not None
+    assert proof.passed
+    other = replace(spec, padding="symmetric")
+    twin = replace(read_of(other, arrays), quantised=True)
+    wrong = prove(twin, network_of(other, arrays), ties, pictures(40))
+    assert not wrong.passed, "another padding explains the original better"
+
+
 def test_the_caller_knows_better() -> None:
     spec = small()
     read = read_of(spec, {})
