@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo install install-dev test test-all test-slow check format docs wheel clean
+.PHONY: help demo install install-dev test test-all test-slow test-executorch check format docs wheel clean
 
 help:
 	@echo "make demo      install into $(VENV), then train, export and verify on handwritten digits"
 	@echo "make test      the default tests"
 	@echo "make test-all  every test, the slow ones and those against other libraries too"
+	@echo "make test-executorch  ExecuTorch and Core ML, in an environment of their own"
 	@echo "make check     format, lint, types, house tests: what CI runs"
 	@echo "make format    let the formatter write"
 	@echo "make docs      write the generated parts of README.md and docs/ again"
@@ -49,6 +50,19 @@ test-slow: install-dev
 
 test-all: install-dev
 	$(PYTEST) -m "not gpu"
+
+test-executorch: .venv-executorch/.done
+	OMP_NUM_THREADS=1 .venv-executorch/bin/python -m pytest -m "not gpu" tests/deploy/test_executorch.py tests/deploy/test_coreml.py
+	OMP_NUM_THREADS=1 .venv-executorch/bin/python -m pytest tests/deploy/test_targets.py -k "executorch or coreml"
+
+# The pins of constraints.txt, but for the packages that constraints-executorch.txt pins otherwise.
+.venv-executorch/.done: pyproject.toml constraints.txt constraints-executorch.txt | $(VENV)/.python
+	@test -x .venv-executorch/bin/python || $(BIN)/python -m venv .venv-executorch
+	@sed -n 's/^\([A-Za-z][^=]*==\).*/^\1/p' constraints-executorch.txt | grep -vif - constraints.txt > .venv-executorch/constraints.txt
+	@cat constraints-executorch.txt >> .venv-executorch/constraints.txt
+	@echo "installing mobilenets[train,executorch,coreml] into .venv-executorch (PyTorch is large: minutes)"
+	@.venv-executorch/bin/python -m pip install -qq --disable-pip-version-check --constraint .venv-executorch/constraints.txt --editable '.[train,executorch,coreml]' pytest
+	@touch $@
 
 check: install-dev
 	$(BIN)/ruff format --check .

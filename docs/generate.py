@@ -1,6 +1,6 @@
 """Writes the generated parts of README.md and docs/ again: `make docs`. tests/house/test_docs.py checks them for drift.
 
-docs/cli.md is every command's --help; the tables of networks and the picture come from the catalogue, latencies from
+docs/cli.md is every command's --help; tables and picture come from the catalogue and the targets, latencies from
 docs/latency.json (its "command" says how it was measured).
 """
 
@@ -70,6 +70,29 @@ def networks_table() -> str:
     return "\n".join([*lines, "", latency["words"]])
 
 
+def targets_table() -> str:
+    """Every row of the targets table."""
+    from mobilenets.deploy import TARGETS
+
+    inside = {"nothing": "", "normalise": "pixels of its size", "everything": "pictures of any size"}
+    systems = {"linux": "Linux", "darwin": "macOS", "win32": "Windows"}
+    lines = [
+        "| `--target` | runtime | files | `--precision`, the first by default | `--with-preprocess` takes | run needs "
+        "| export needs | runs on |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in TARGETS.values():
+        extras = [f"`{extra}`" if extra else "the core" for extra in (row.run_extra, row.export_extra)]
+        if row.export_extra not in ("", "train"):
+            extras[1] = f"`train,{row.export_extra}`"
+        lines.append(
+            f"| `{row.name}` | {row.title} | `{row.suffix}` | {', '.join(row.precisions)} "
+            f"| {inside[row.with_preprocess]} | {extras[0]} | {extras[1]} "
+            f"| {', '.join(systems[name] for name in row.systems)} |"
+        )
+    return "\n".join(lines)
+
+
 def cli_page() -> str:
     """Every command's --help."""
     import click
@@ -118,10 +141,11 @@ def filled(text: str, name: str, content: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated file as it should be."""
-    readme = ROOT / "README.md"
+    readme, deploy = ROOT / "README.md", ROOT / "docs" / "deploy.md"
     return {
         readme: filled(readme.read_text(), "networks", networks_table()),
         ROOT / "docs" / "cli.md": cli_page(),
+        deploy: filled(deploy.read_text(), "targets", targets_table()),
         ROOT / "docs" / "pictures" / "mobilenetv3_large.svg": picture(),
     }
 

@@ -52,9 +52,10 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its name (replacing a folder there) when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
@@ -70,7 +71,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"{path}: can't be written: {error.strerror or error}") from error
     finally:
-        if temporary.exists():
+        if temporary is not None and temporary.exists():
             shutil.rmtree(temporary)
 
 

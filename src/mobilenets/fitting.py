@@ -109,14 +109,14 @@ def fit(
         data, wish, out=out, device=device, threads=threads, photos=photos, resume=resume, config=config,
         loggers=loggers, on_event=on_event,
     )  # fmt: skip
-    from .deploy import bench_models, export_model, require_verified
+    from .deploy import bench_models, export_model, require_verified, source_of
 
     say(on_event, "calibrate", "calibrating probabilities and answering the test pictures")
     judgement = judge(trained)
     say(on_event, "export", "exporting to ONNX and verifying the file on image files")
     model = write_model(trained, judgement)
     split = first_filled(trained.dataset, ("val", "test", "train"))
-    exported = export_model(model, network=trained.network, data=trained.dataset, split=split)
+    exported = export_model(model, source=source_of(model, network=trained.network), data=trained.dataset, split=split)
     verification = require_verified(exported.verification)
     say(on_event, "bench", "timing the exported file in ONNX Runtime")
     bench = bench_models(

@@ -250,7 +250,14 @@ def _seal(
 ) -> Path:
     """The model file with its verified ONNX export."""
     from .bundle import ModelRecord, Provenance, create_model_file
-    from .deploy import export_model, golden_vectors, installed_versions, require_verified, this_machine
+    from .deploy import (
+        export_model,
+        golden_vectors,
+        installed_versions,
+        require_verified,
+        source_of,
+        this_machine,
+    )
 
     record = ModelRecord(
         name=place.name,
@@ -272,7 +279,7 @@ def _seal(
     )
     with tempfile.TemporaryDirectory(prefix="mobilenets-import-") as folder:
         made = create_model_file(Path(folder, place.name), record, weights=read.arrays, golden=golden)
-        exported = export_model(made, network=network)
+        exported = export_model(made, source=source_of(made, network=network))
         require_verified(exported.verification)
         return copy_model(exported.model, place, overwrite=overwrite).path
 

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from .deploy import Model
 
 
-def load(path: str | Path, *, target: str | None = None, threads: int | None = None) -> "Model":
-    """The model at `path`, ready to predict: a model file (folder or zip), an exported .onnx of this library, or
-    "hf-hub:USER/NAME".
+def load(
+    path: str | Path, *, target: str | None = None, precision: str | None = None, threads: int | None = None
+) -> "Model":
+    """The model at `path`, ready to predict: a model file (folder or zip), an exported file of this library (.onnx,
+    .tflite, .xml, .pte), or "hf-hub:USER/NAME".
 
     Args:
-        target: which exported file to run; by default the first verified one whose runtime is here.
+        target, precision: which exported file to run; by default the first verified one whose runtime is here.
         threads: of the runtime within one batch; by default every core that this process may use.
 
     Raises: BadModelFile for a damaged or foreign file; VerifyFailed where its export was never proved;
@@ -25,7 +27,7 @@ def load(path: str | Path, *, target: str | None = None, threads: int | None = N
     """
     from . import deploy
 
-    return deploy.load(local_model(path), target=target, threads=threads)
+    return deploy.load(local_model(path), target=target, precision=precision, threads=threads)
 
 
 def local_model(path: str | Path) -> Path:

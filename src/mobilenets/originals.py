@@ -3,11 +3,10 @@
 One row per format; runtimes are imported when they are asked for, and one that is missing is an answer, not an error.
 """
 
-import contextlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .deploy.litert.file import hushed
 from .errors import BadData, UsageError
 from .models.weights.read import Read
 
@@ -60,7 +60,7 @@ def _open_tflite(path: Path, read: Read) -> Original:
     def opened(*, inner: bool) -> Any:
         """With inner tensors kept, no delegate may fuse operators."""
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inner else OpResolverType.AUTO
-        with _hushed():
+        with hushed():
             made = Interpreter(
                 model_path=str(path), num_threads=1, experimental_op_resolver_type=plain,
                 experimental_preserve_all_tensors=inner,
@@ -85,19 +85,6 @@ def _open_tflite(path: Path, read: Read) -> Original:
         return {name: np.concatenate(found) for name, found in parts.items()}
 
     return Original("LiteRT", run)
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """LiteRT's C++ announces its delegates on stderr, whoever listens: nothing of it reaches the terminal."""
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _quantised(values: Floats, detail: dict[str, Any]) -> NDArray[Any]:

@@ -1,9 +1,10 @@
 """Result values: what each step found, as frozen records that read and write themselves as JSON (see codec.py).
 
 Field names are the keys that `--json` prints, units included. Percentages exist only on screen: shares are 0..1.
+Over 400 lines because one list of all records is what scripts read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import UsageError
@@ -325,11 +326,50 @@ class Check:
     detail: str = ""
 
 
+Culprit = Literal[
+    "decoder",
+    "exif",
+    "resize",
+    "crop",
+    "colour_order",
+    "mean_std",
+    "layout",
+    "label_order",
+    "norm_epsilon",
+    "padding",
+    "precision",
+    "stale_weights",
+    "unknown",
+]
+"""What can stand between a trained network and a file that answers otherwise: the closed list of `verify`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What an exported file consists of, read off the file itself (and, for partitions, off its runtime).
+
+    operators: how many of each kind. weights: how many numbers per type ("float32": 3504872). transposes: operators
+    that only move data. partitions: parts that the fast kernels took whole (LiteRT: delegates; ExecuTorch: partitions),
+    None where the runtime knows no such thing; outside: operators left to the slow path. complaints: what should not
+    be so, one line each; empty in a file as it should be.
+    """
+
+    operators: dict[str, int]
+    weights: dict[str, int]
+    transposes: int = 0
+    partitions: int | None = None
+    outside: int = 0
+    complaints: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """An exported file against the trained network on image files.
 
     max_relative_error: largest logit difference / largest reference logit. top1_agreement: share of equal answers.
+    culprit: what makes it answer otherwise; None where it passed. evidence: how that was found, in words. first_layer:
+    the first layer whose output departs from the trained network's, where the runtime shows its inner tensors.
+    drift: label -> share of that class's images that are answered otherwise, the worst classes first.
     """
 
     target: str
@@ -340,11 +380,22 @@ class Verification:
     mean_relative_error: float
     top1_agreement: float
     checks: tuple[Check, ...]
+    culprit: Culprit | None = None
+    evidence: str = ""
+    first_layer: str | None = None
+    drift: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """One network on one target: latency of a batch, warm, `rounds` runs; images_per_s = batch / median."""
+    """One network on one target: latency of a batch, warm, `rounds` runs; images_per_s = batch / median.
+
+    file_mb: all files of the export. load_ms: opening it. aa_spread: of the run, see `Bench`. macs: of one image, 0
+    where the network is not known; alpha None: a network without a multiplier, or one that is not known.
+    peak_memory_mb: growth of a process's memory by loading and running it, 0 where it was not measured.
+    top1: measured with this file on data of the user's; quoted_top1: published for the network (ImageNet), not ours;
+    estimated_top1: from the nearest published width and size, as `deploy/choose.py` says. device: of a log, else "".
+    """
 
     network: str
     target: str
@@ -357,6 +408,25 @@ class BenchRow:
     file_mb: float
     load_ms: float = 0.0
     rounds: int = 0
+    resolution_px: tuple[int, int] = (0, 0)
+    macs: int = 0
+    peak_memory_mb: float = 0.0
+    top1: float | None = None
+    aa_spread: float = 1.0
+    alpha: float | None = None
+    quoted_top1: float | None = None
+    estimated_top1: float | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What was asked for and could not be done here: an empty `network` or `precision` stands for all of them."""
+
+    network: str
+    target: str
+    precision: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +436,7 @@ class Bench:
     machine: Machine
     rows: tuple[BenchRow, ...]
     aa_spread: float = 1.0
+    skipped: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,3 +453,111 @@ class Candidate:
     fits: bool
     chosen: bool = False
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """What a machine can do at most, measured: float32 multiply-adds (a matrix product in ONNX Runtime), and bytes
+    copied (read + written) in a buffer of `working_set_mb`, about what the network keeps alive. For `threads`."""
+
+    gmacs_per_s: float
+    gb_per_s: float
+    working_set_mb: float
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """One operator as its runtime ran it: the median of its times. Fused ones bear one of their names.
+
+    inputs, output: shapes, empty where the runtime does not tell. macs: by the shapes, 0 for what multiplies nothing.
+    layer: of the network it belongs to, "" for none. delegated: whether the fast kernels took it, None where a runtime
+    knows no such thing.
+    """
+
+    name: str
+    kind: str
+    ms: float
+    inputs: tuple[tuple[int, ...], ...] = ()
+    output: tuple[int, ...] = ()
+    macs: int = 0
+    bytes: int = 0
+    layer: str = ""
+    delegated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """Operators taken together: a layer, or a kind of layer. share: of the operators' time; intensity: MACs per byte.
+
+    bound_ms: the least time by the roofline, max(macs / peak, bytes / bandwidth), and which of the two it is; reached:
+    bound_ms / ms, above 1 where maps stay in a nearer cache than the copy that was timed.
+    """
+
+    name: str
+    kind: str
+    operators: int
+    ms: float
+    share: float
+    macs: int
+    bytes: int
+    intensity: float
+    bound: Literal["compute", "memory"]
+    bound_ms: float
+    reached: float
+    size_px: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where the time of one file goes. median_ms: without the profiler; profiled_ms: the operators' times together.
+
+    outside: operators that fell out of the delegate, None where the runtime has none. words: why it is slow and what
+    would help, a sentence each.
+    """
+
+    machine: Machine
+    network: str
+    target: str
+    precision: str
+    threads: int
+    batch: int
+    resolution_px: tuple[int, int]
+    median_ms: float
+    profiled_ms: float
+    roofline: Roofline
+    kinds: tuple[ProfileRow, ...]
+    layers: tuple[ProfileRow, ...]
+    operators: tuple[OperatorTime, ...]
+    outside: int | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A measured row that does not fit, and by how much: 0 where that limit is kept or was not asked.
+
+    unknown: limits that can't be judged because the row lacks the number ("max_mb").
+    """
+
+    row: BenchRow
+    over_ms: float = 0.0
+    over_mb: float = 0.0
+    over_ram_mb: float = 0.0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Measured rows that fit a budget, the best accuracy first, and those that do not, the closest first.
+
+    device: of the log they come from; "" for this machine. untried: options foretold to fit that the time did not
+    allow to measure.
+    """
+
+    device: str
+    rows: tuple[BenchRow, ...]
+    misfits: tuple[Misfit, ...] = ()
+    untried: int = 0
+    machine: Machine | None = None
+    skipped: tuple[LeftOut, ...] = ()

@@ -19,6 +19,7 @@ from mobilenets.records import Evaluation, Verification
 
 NAMES = (
     "README.md",
+    "check.py",
     "golden/00.png",
     "golden/01.png",
     "golden/02.png",

@@ -70,7 +70,11 @@ def test_verify_says_yes_to_what_is_whole_and_no_to_what_is_not(run: Run, model:
     answer = run("verify", model, "--json")
     assert (answer.code, answer.json["passed"]) == (0, True)
     assert answer.json["checks"]
-    assert run("verify", model, "--data", photos, "--json").json["images"] > answer.json["images"]
+    assert answer.json["culprit"] is None
+    exported = model / "onnx/model.onnx"
+    assert run("verify", exported, "--json").json["passed"] is True
+    assert run("verify", exported, "--model", model, "--json").json["passed"] is True
+    assert run("verify", model, photos, "--json").json["images"] > answer.json["images"]
     weights = model / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     damaged = run("verify", model)

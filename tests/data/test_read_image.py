@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import threading
 import time
@@ -257,3 +258,10 @@ def test_damaged_files_of_every_format_never_raise_anything_else() -> None:
 
 def test_the_limit_leaves_room_for_a_large_camera() -> None:
     assert MAX_PIXELS >= 9504 * 6336
+
+
+def test_the_filter_can_be_copied_to_other_processes_and_matches_nothing_there() -> None:
+    read_image(encoded(PIXELS))
+    patterns = [message.pattern for _, message, *_ in warnings.filters if message is not None]
+    assert "(?!)" in patterns
+    assert re.compile("(?!)").match("any text") is None

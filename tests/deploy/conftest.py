@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilenets.bundle import ModelFile, ModelRecord, Provenance, create_model_file, synthetic_images
 from mobilenets.data import Dataset, open_dataset
-from mobilenets.deploy import export_model, golden_vectors, require_verified
+from mobilenets.deploy import export_model, golden_vectors, require_verified, source_of
 from mobilenets.deploy.trained import runner
 from mobilenets.deploy.untrained import fill_statistics
 from mobilenets.models import build, state_arrays
@@ -99,7 +99,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     path = tmp_path_factory.mktemp("trained") / "model"
     model = create_model_file(path, record, weights=state_arrays(network), golden=golden)
-    exported = export_model(model, network=network, data=dataset)
+    exported = export_model(model, source=source_of(model, network=network), data=dataset)
     require_verified(exported.verification)
     return Trained(network, spec, dataset, exported.model)
 

@@ -1,20 +1,29 @@
 """Timing: candidates take turns, numbers are what they say, time limits hold; machine and doctor tell what is here."""
 
+import logging
 import time
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import pytest
 from deploy.conftest import Trained, tiny_spec
 
 from mobilenets.bundle import copy_model
 from mobilenets.codec import from_json, to_json
-from mobilenets.deploy import bench, bench_models, diagnose, this_machine, time_untrained
-from mobilenets.deploy.bench import Contender, Series
+from mobilenets.deploy import bench, bench_models, diagnose, evaluate_model, this_machine, time_untrained, tracing
+from mobilenets.deploy.bench import Series
+from mobilenets.deploy.contenders import Contender, noise_for
 from mobilenets.deploy.doctor import Diagnosis
+from mobilenets.deploy.memory import peak_memory_mb
 from mobilenets.deploy.targets import TARGETS
-from mobilenets.errors import BadModelFile, UnknownName, UsageError
-from mobilenets.records import Bench, Machine
+from mobilenets.errors import BadModelFile, MissingRuntime, UnknownName, UsageError
+from mobilenets.measure import cost
+from mobilenets.records import Bench, BenchRow, LeftOut, Machine
+from mobilenets.report.tradeoff import tradeoff_picture
+from mobilenets.specs import published_top1, resolve
 
 
 def test_files_and_networks_in_one_run(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +97,125 @@ def test_choosing_asks_for_two_numbers() -> None:
     median_ms, file_mb = time_untrained(tiny_spec(), max_seconds=0.5)
     assert 0 < median_ms < 1000
     assert 0.01 < file_mb < 1
+
+
+def test_a_row_says_what_the_file_costs_and_gets_right(trained: Trained, tmp_path: Path) -> None:
+    result = bench_models([trained.model.path], rounds=3, warmup=1, memory=True, data=trained.dataset, split="val")
+    (row,) = result.rows
+    assert row.macs == cost(trained.spec).macs
+    assert (row.resolution_px, row.alpha, row.quoted_top1) == ((32, 32), trained.spec.alpha, None)
+    assert row.top1 == evaluate_model(trained.model.path, trained.dataset, split="val").top1
+    assert 0 < row.peak_memory_mb < 100
+    assert row.aa_spread == result.aa_spread
+    foreign = onnx.load_from_string(trained.model.read("onnx/model.onnx"))
+    foreign.ClearField("metadata_props")
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    (bare,) = bench_models([tmp_path / "foreign.onnx"], rounds=1, warmup=1).rows
+    assert (bare.network, bare.macs, bare.top1) == ("foreign.onnx", 0, None)
+    with pytest.raises(UsageError, match="was trained"):
+        bench_models([tmp_path / "foreign.onnx"], rounds=1, warmup=1, data=trained.dataset)
+
+
+def test_memory_grows_with_the_batch_and_is_0_where_it_was_not_measured(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trained.model.local("onnx/model.onnx")
+    one, many = (peak_memory_mb("onnx", path, batch=batch, size_px=(32, 32)) for batch in (1, 256))
+    assert 0 < one < many
+    assert many - one > 256 * 3 * 32 * 32 * 4 / 1e6, "at least the input itself"
+    with caplog.at_level(logging.WARNING):
+        assert peak_memory_mb("onnx", tmp_path / "missing.onnx", size_px=(32, 32)) == 0.0
+    assert "missing.onnx: its memory was not measured" in caplog.text
+
+
+def test_one_trace_serves_every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+    trace = tracing._traced
+
+    def counted(*args: object, **kwargs: object) -> object:
+        traced.append(args)
+        return trace(*args, **kwargs)
+
+    monkeypatch.setattr(tracing, "_traced", counted)
+    result = bench_models([tiny_spec()], precisions=("all",), rounds=1, warmup=1)
+    assert [row.precision for row in result.rows] == list(TARGETS["onnx"].precisions)
+    assert len(traced) == 1
+    assert result.rows[1].file_mb < 0.9 * result.rows[0].file_mb
+
+
+def test_what_can_not_be_timed_is_left_out_with_its_reason(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    result = bench_models([trained.model.path], targets=("onnx", "executorch"), rounds=1, warmup=1)
+    assert [row.target for row in result.rows] == ["onnx"]
+    assert result.skipped == (LeftOut("", "executorch", "", "ExecuTorch does not run on win32"),)
+    whole = bench_models([trained.model.path], targets=("all",), rounds=1, warmup=1)
+    assert [row.target for row in whole.rows] == ["onnx"]
+    left = {s.target for s in whole.skipped}
+    assert left == set(TARGETS) - {"onnx"}, "held by no file, or not running here: either is said"
+    with pytest.raises(MissingRuntime, match="ExecuTorch does not run on win32"):
+        bench_models([trained.model.path], targets=("executorch",))
+    with pytest.raises(UsageError, match="is in float32"):
+        bench_models([trained.model.path], precisions=("float16",))
+    with pytest.raises(UsageError, match="no target has a precision 'int4'"):
+        bench_models([trained.model.path], precisions=("int4",))
+
+
+def test_a_bare_file_counts_whatever_targets_are_asked_for(trained: Trained) -> None:
+    path = trained.model.local("onnx/model.onnx")
+    assert bench_models([path], targets=("litert",), rounds=1, warmup=1).rows[0].target == "onnx"
+
+
+class Fed:
+    """A session of which only the input is asked."""
+
+    def __init__(self, shape: tuple[int | None, ...], dtype: type) -> None:
+        self.input_shape, self.input_dtype = shape, np.dtype(dtype)
+
+
+def test_noise_fits_what_a_file_is_fed() -> None:
+    floats = noise_for(Fed((None, 3, 32, 48), np.float32), 2, (0, 0))
+    assert (floats.shape, floats.dtype) == ((2, 3, 32, 48), np.float32)
+    pixels = noise_for(Fed((1, None, None, 3), np.uint8), 1, (40, 56))
+    assert (pixels.shape, pixels.dtype) == ((1, 40, 56, 3), np.uint8)
+    assert pixels.max() > 200
+    with pytest.raises(UsageError, match="any size"):
+        noise_for(Fed((None, 3, None, None), np.float32), 1, (0, 0))
+
+
+def drawn(**changed: object) -> BenchRow:
+    row = BenchRow("mobilenetv2", "onnx", "float32", 1, 1, 8.0, 9.0, 125.0, 14.0, macs=300, resolution_px=(224, 224))
+    return replace(row, **changed)
+
+
+def test_the_picture_says_which_accuracy_it_shows() -> None:
+    machine = Machine("cpu <&>", 2, 8.0, "Linux", "3.11")
+    slow, fast = drawn(), drawn(network="mobilenetv3_small", median_ms=2.0, macs=60)
+    for rows, words in (
+        ((replace(slow, top1=0.9), replace(fast, top1=0.8)), "top-1, measured"),
+        ((replace(slow, quoted_top1=0.718), replace(fast, quoted_top1=0.674)), "as published (not measured here)"),
+        ((replace(slow, top1=0.9), replace(fast, quoted_top1=0.674)), "MACs"),
+    ):
+        root = ElementTree.fromstring(tradeoff_picture(Bench(machine, rows)))
+        text = "".join(root.itertext())
+        assert words in text
+        assert "cpu <&>" in text
+        places = {
+            dot[0].text.split(",")[0]: (float(dot[1].get("cx")), float(dot[1].get("cy")))
+            for dot in root.iter("{http://www.w3.org/2000/svg}g")
+        }
+        (slow_x, slow_y), (fast_x, fast_y) = places["mobilenetv2"], places["mobilenetv3_small"]
+        assert slow_x > fast_x
+        assert slow_y < fast_y, "higher up is more accurate (or heavier)"
+
+
+def test_published_accuracy_is_quoted_for_the_network_alone() -> None:
+    spec = tiny_spec()
+    named = Contender("x", TARGETS["onnx"], "float32", Path("x"), spec, (224, 224), trained=False)
+    assert bench._quoted(named) is None, "a network of one's own was never published"
+    assert bench._quoted(replace(named, spec=replace(spec, name="mobilenetv3_small", alpha=1.0))) is None
+    known = replace(named, spec=resolve("mobilenetv3_small", classes=10))
+    assert bench._quoted(known) == published_top1("mobilenetv3_small", 1.0, 224)
+    assert bench._quoted(replace(known, trained=True)) is None
 
 
 def test_wrong_asks_are_refused(trained: Trained, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_what_was_not_proved_is_not_run(trained: Trained, copied: ModelFile) -> 
     with pytest.raises(VerifyFailed):
         load(again.path)
     without = add_files(again, {}, record=replace(copied.record, exports=()), remove=["onnx/model.onnx"])
-    with pytest.raises(UsageError, match="no exported file for onnx; it holds none"):
+    with pytest.raises(UsageError, match="no exported file; it holds none"):
         load(without.path)
 
 

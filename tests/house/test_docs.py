@@ -44,7 +44,7 @@ OTHERS = {
     "torchrun": "tests/train",
 }
 # Commands that train, export, or need a model: run with the slow tests.
-LONG = {"fit", "train", "import", "predict", "eval", "verify", "bench", "push"}
+LONG = {"fit", "train", "import", "predict", "eval", "export", "verify", "bench", "profile", "advise", "push"}
 # Pages whose Python is run by their own room's tests.
 RUN_ELSEWHERE = {
     "deploy.md": "tests/deploy/test_deploy_page.py",

@@ -53,7 +53,12 @@ def requirement(text: str) -> str:
 
 
 def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    """Of the usual environment, and what ExecuTorch's own has beside it."""
+    lines = [
+        line
+        for name in ("constraints-executorch.txt", "constraints.txt")
+        for line in (ROOT / name).read_text().splitlines()
+    ]
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 

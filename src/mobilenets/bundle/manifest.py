@@ -14,6 +14,7 @@ MANIFEST = "manifest.json"
 MODEL = "model.json"
 WEIGHTS = "weights.safetensors"
 CARD = "README.md"
+CHECK = "check.py"
 REPORT = "report.html"
 REQUIRED = (MODEL, WEIGHTS)
 HIDDEN = "."

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from ..errors import BadModelFile, UsageError
 from ..files import replacing, replacing_folder, sync
 from .card import model_card
+from .check_script import CHECK_SCRIPT
 from .golden import Golden, golden_files
 from .manifest import (
     CARD,
+    CHECK,
     MANIFEST,
     MODEL,
     REPORT,
@@ -63,7 +65,7 @@ def create_model_file(
     contents = {name: _bytes_of(content) for name, content in (files or {}).items()}
     ordered = {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
     contents |= {WEIGHTS: save(ordered), MODEL: record_to_json(record).encode(), CARD: model_card(record).encode()}
-    contents |= golden_files(golden)
+    contents |= {CHECK: CHECK_SCRIPT.encode(), **golden_files(golden)}
     if report is not None:
         contents[REPORT] = report.encode()
     _check_exports(record, contents.keys(), where=path)

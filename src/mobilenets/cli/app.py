@@ -28,9 +28,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": (".train:train_command", "Only the training of fit: a run folder with weights."),
     "eval": (".eval:eval_command", "A model on labelled images: top-1, top-5, per class."),
     "predict": (".predict:predict_command", "Name what is in images, with a model file."),
+    "export": (".export:export_command", "The file that a device runs, proved: onnx, litert, openvino, ..."),
     "verify": (".verify:verify_command", "Prove a model file: hashes, golden vectors, exported file against weights."),
     "push": (".push:push_command", "A model file as a repository of the Hugging Face hub."),
-    "bench": (".bench:bench_command", "Time networks or model files on this machine."),
+    "bench": (".bench:bench_command", "Time networks or model files on this machine, on every target."),
+    "profile": (".profile:profile_command", "Where a network's milliseconds go, operator by operator, and why."),
+    "advise": (".advise:advise_command", "Networks that fit a latency, a size, a memory: measured, best first."),
     "doctor": (".doctor:doctor_command", "What is installed here and what works."),
     "completion": (".completion:completion_command", "The completion script for bash, zsh, fish or PowerShell."),
 }

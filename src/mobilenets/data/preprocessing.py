@@ -4,7 +4,7 @@ Pillow resizes (its antialiased filters are the reference that torchvision and t
 antialiasing, as OpenCV and TensorFlow do it, is done here in numpy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import cast
 
@@ -28,6 +28,9 @@ _GIANT = 16
 
 _Array = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
 _Box = tuple[float, float, float, float]
+
+Resize = Callable[[NDArray[np.uint8], tuple[int, int], Preprocess], NDArray[np.uint8]]
+"""Another way to resize: (image (H, W, 3), the (h, w) wanted, the record with its interpolation) to uint8 (h, w, 3)."""
 
 
 def preprocess(image: NDArray[np.uint8], record: Preprocess) -> _Array:
@@ -55,8 +58,10 @@ def preprocess_batch(images: Iterable[NDArray[np.uint8]], record: Preprocess) ->
     return cast(_Array, np.empty(shape, record.dtype))
 
 
-def fit_picture(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint8]:
+def fit_picture(image: NDArray[np.uint8], record: Preprocess, *, resize: Resize | None = None) -> NDArray[np.uint8]:
     """The first half of `preprocess`: `image` cut and resized to uint8 (h, w, 3), still RGB, for eyes too.
+
+    resize: what does it instead of Pillow, with the same cuts; levels are its own.
 
     "short_then_crop": scaled so that it just covers size / crop_ratio (rounded down; the long side too), then the
         centre. Equal to torchvision's Resize and CenterCrop. Where the whole resized picture would have more than
@@ -72,13 +77,17 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint
     height, width = image.shape[:2]
     match record.fit:
         case "short_then_crop":
-            return _cover_then_crop(image, record)
+            return _cover_then_crop(image, record, resize)
         case "central_then_stretch":
             h, w = max(round(height * record.crop_ratio), 1), max(round(width * record.crop_ratio), 1)
             top, left = (height - h) // 2, (width - w) // 2
             inner = image[top : top + h, left : left + w]
+            if resize is not None:
+                return resize(inner, record.size_px, record)
             return _resample(inner, (0, 0, inner.shape[1], inner.shape[0]), record.size_px, record)
         case "stretch":
+            if resize is not None:
+                return resize(image, record.size_px, record)
             return _resample(image, (0, 0, width, height), record.size_px, record)
 
 
@@ -128,7 +137,7 @@ def _channels(record: Preprocess) -> int:
     return wanted
 
 
-def _cover_then_crop(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np.uint8]:
+def _cover_then_crop(image: NDArray[np.uint8], record: Preprocess, resize: Resize | None) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     want_h, want_w = record.size_px
     # 224 / (224 / 232) is 231.99999999999997 in floats and means 232.
@@ -139,8 +148,12 @@ def _cover_then_crop(image: NDArray[np.uint8], record: Preprocess) -> NDArray[np
         full_h, full_w = cover_w * height // width, cover_w
     top, left = round((full_h - want_h) / 2), round((full_w - want_w) / 2)
     if full_h * full_w <= _GIANT * want_h * want_w:
-        whole = _resample(image, (0, 0, width, height), (full_h, full_w), record)
-        return whole[top : top + want_h, left : left + want_w]
+        rows, columns = slice(top, top + want_h), slice(left, left + want_w)
+        if resize is not None:
+            return resize(image, (full_h, full_w), record)[rows, columns]
+        if record.antialias and record.interpolation != "nearest":
+            return _resample_columns(image, (full_h, full_w), columns, record)[rows]
+        return _resample(image, (0, 0, width, height), (full_h, full_w), record)[rows, columns]
     x, y = width / full_w, height / full_h
     box = (left * x, top * y, min((left + want_w) * x, width), min((top + want_h) * y, height))
     return _resample(image, box, (want_h, want_w), record)
@@ -152,6 +165,20 @@ def _resample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], rec
         return _sample(image, box, size_px, record)
     resized = Image.fromarray(image).resize(size_px[::-1], _FILTERS[record.interpolation], box=box)
     return np.asarray(resized)
+
+
+def _resample_columns(
+    image: NDArray[np.uint8], size_px: tuple[int, int], columns: slice, record: Preprocess
+) -> NDArray[np.uint8]:
+    """Those columns of the whole `image` at `size_px`, (h, columns, 3), to the same levels in 4/5 of the time.
+
+    Pillow resizes in two passes, along rows first, with 8-bit levels in between: cut there, the second pass makes only
+    what is kept.
+    """
+    kernel, (height, width) = _FILTERS[record.interpolation], size_px
+    wide = Image.fromarray(image).resize((width, image.shape[0]), kernel)
+    kept = wide.crop((columns.start, 0, columns.stop, image.shape[0]))
+    return np.asarray(kept.resize((kept.width, height), kernel))
 
 
 def _sample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], record: Preprocess) -> NDArray[np.uint8]:

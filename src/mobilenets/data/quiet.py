@@ -12,7 +12,12 @@ _reading = threading.local()
 
 
 class _WhileReading:
-    """Stands where a warning filter keeps a pattern: matches any text, in a thread that is decoding, nowhere else."""
+    """Stands where a warning filter keeps a pattern: matches any text, in a thread that is decoding, nowhere else.
+
+    pattern: for those who copy filters to other processes (scikit-learn does): there it matches nothing.
+    """
+
+    pattern = "(?!)"
 
     def match(self, text: str, pos: int = 0) -> bool:
         return getattr(_reading, "now", False)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..bundle import Golden, ModelRecord
 from ..data import preprocess, read_image
 from ..errors import BadData, CheckFailed, UnreadableImage
-from ..records import Check, Preprocess
+from ..records import Check, Preprocess, Structure
 from .embedded import Embedded, bare
 from .targets import Precision, Session
 from .trained import Arrays, answers, as_arrays
@@ -42,6 +42,9 @@ LIMITS: dict[Precision, Limits] = {
     # Float32 runtimes differ from torch by 5e-6 to 3e-5 (attention: 1e-4 with random weights, the worst case).
     # 999 of 1000 answers: two labels within the rounding of a tie may swap once in many pictures, of 16 none may.
     "float32": Limits(max_relative_error=1e-4, agreement=0.999, metric_delta=0.001),
+    # Half the bytes: 11 bits of each weight remain, bfloat16 keeps 8 of each number on the way.
+    "float16": Limits(max_relative_error=1e-2, agreement=0.99, metric_delta=0.005),
+    "bfloat16": Limits(max_relative_error=1e-1, agreement=0.99, metric_delta=0.005),
 }
 
 
@@ -62,16 +65,16 @@ def relative_errors(reference: Arrays, outputs: Arrays) -> tuple[float, float]:
     return worst
 
 
-def check_shapes(session: Session, golden: Golden) -> Check:
+def check_shapes(session: Session, golden: Golden, inputs: NDArray[Any]) -> Check:
     """Whether the file takes what the preprocess record makes, and answers one golden picture in the task's shapes."""
     takes, gives = session.input_shape, session.output_names
-    wanted = golden.inputs.shape[1:]
-    if len(takes) != golden.inputs.ndim or any(a not in (None, b) for a, b in zip(takes[1:], wanted, strict=True)):
+    wanted = inputs.shape[1:]
+    if len(takes) != inputs.ndim or any(a not in (None, b) for a, b in zip(takes[1:], wanted, strict=True)):
         shape = tuple("N" if side is None else side for side in takes)
         return Check("shapes", False, None, None, f"takes {shape}, the model feeds {('N', *wanted)}")
     if gives != golden.index.output_names:
         return Check("shapes", False, None, None, f"gives {gives}, the model gives {golden.index.output_names}")
-    first = as_arrays(session.run(golden.inputs[:1]))
+    first = as_arrays(session.run(inputs[:1]))
     for name, have, want in zip(gives, first, golden.outputs, strict=True):
         if have.shape[1:] != want.shape[1:]:
             detail = f"{name} is (N, {have.shape[1:]}), the model's (N, {want.shape[1:]})"
@@ -79,7 +82,9 @@ def check_shapes(session: Session, golden: Golden) -> Check:
     return Check("shapes", True, None, None, f"takes {('N', *wanted)}, gives {', '.join(gives)}")
 
 
-def check_facts(facts: Embedded | None, record: ModelRecord, weights_sha256: str) -> tuple[Check, ...]:
+def check_facts(
+    facts: Embedded | None, record: ModelRecord, weights_sha256: str, precision: Precision
+) -> tuple[Check, ...]:
     """Whether what is written in the file is what the model file says: weights, labels, preprocessing, calibration."""
     if facts is None:
         return (Check("metadata", False, None, None, "the file says nothing about labels and preprocessing"),)
@@ -90,8 +95,10 @@ def check_facts(facts: Embedded | None, record: ModelRecord, weights_sha256: str
     order = "" if facts.labels == record.labels else f"{_first_difference(facts, record)}"
     same = {
         "task": facts.task == record.task,
-        "preprocess": facts.preprocess == record.preprocess,
+        "preprocess": replace(facts.preprocess, layout=record.preprocess.layout, dtype=record.preprocess.dtype)
+        == record.preprocess,
         "calibration": facts.calibration == bare(record.calibration),
+        "precision": facts.precision == precision,
     }
     other = [name for name, equal in same.items() if not equal]
     return (
@@ -99,6 +106,17 @@ def check_facts(facts: Embedded | None, record: ModelRecord, weights_sha256: str
         Check("labels", not order, None, None, order or f"{len(record.labels)} labels in the model's order"),
         Check("metadata", not other, None, None, f"differs in {', '.join(other)}" if other else "equals model.json"),
     )
+
+
+def pixel_levels(golden: Golden, pictures: Sequence[NDArray[np.uint8]], record: Preprocess) -> tuple[float, float]:
+    """(largest, mean) difference between golden tensors and decoded pictures prepared by `record`, in levels of 255;
+    infinite where the shapes differ."""
+    made = np.stack([preprocess(picture, record) for picture in pictures])
+    if made.shape != golden.inputs.shape or made.dtype != golden.inputs.dtype:
+        return math.inf, math.inf
+    gaps = np.abs(made.astype(np.float64) - golden.inputs.astype(np.float64))
+    scale = 255 * max(record.std) if record.dtype == "float32" else 1.0
+    return float(gaps.max()) * scale, float(gaps.mean()) * scale
 
 
 def check_preprocess(golden: Golden, record: Preprocess) -> tuple[Check, NDArray[Any]]:
@@ -150,11 +168,30 @@ def check_agreement(share: float, images: int, limit: float) -> Check:
     return Check("agreement", share >= limit, share, limit, f"{round(share * images)} of {images} files answered alike")
 
 
-def check_metric(name: str, trained: float, exported: float, images: int, limit: float) -> Check:
-    """Whether the task's metric, where the truth is known, stays what it was."""
+def check_metric(name: str, trained: float, exported: float, images: int, share: float, limit: float) -> Check:
+    """Whether the task's metric, where the truth is known, stays what it was.
+
+    share: of the images that both answer alike. The 95 % interval of the difference is that of paired answers, where
+    only those that differ can count; all of them are taken to, which makes it no narrower than it is. The answer is no
+    where the whole interval lies past the limit: one picture of few that flips proves nothing (and fails `agreement`).
+    """
     delta = exported - trained
-    detail = f"{name} {exported:.4f} exported, {trained:.4f} trained, on {images} labelled files"
-    return Check("metric", abs(delta) <= limit, delta, limit, detail)
+    half = 1.96 * math.sqrt(max(1 - share - delta**2, 0.0) / images)
+    detail = (
+        f"{name} {exported:.4f} exported, {trained:.4f} trained, on {images} labelled files: "
+        f"{delta:+.4f} ({delta - half:+.4f} to {delta + half:+.4f})"
+    )
+    return Check("metric", abs(delta) - half <= limit, delta, limit, detail)
+
+
+def check_structure(structure: Structure | None, why: str = "") -> Check:
+    """Whether the file consists of what it should. structure: None where it can't be read here, and why."""
+    if structure is None:
+        return Check("structure", True, None, None, f"not looked at: {why}")
+    count = len(structure.complaints)
+    kinds = ", ".join(f"{numbers:,} {kind}" for kind, numbers in structure.weights.items())
+    detail = "; ".join(structure.complaints) or f"{sum(structure.operators.values())} operators, weights: {kinds}"
+    return Check("structure", not count, float(count), 0.0, detail)
 
 
 def _first_difference(facts: Embedded, record: ModelRecord) -> str:

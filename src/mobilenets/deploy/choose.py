@@ -82,6 +82,12 @@ def options(
     return tuple(sorted(found, key=lambda o: (-o.merit, o.macs)))
 
 
+def estimated_top1(network: str, alpha: float, size_px: tuple[int, int]) -> float | None:
+    """The merit of a network at a width and size, as `options` gives it; None where its width was never published."""
+    anchors = _anchors(network, alpha)
+    return _merit(anchors, size_px) if anchors else None
+
+
 def _anchors(network: str, alpha: float) -> tuple[tuple[float, float], ...]:
     """(area, top-1) of the sizes at which this network was published."""
     tops = ((side, published_top1(network, alpha, (side, side))) for side in (*SIDES_PX, 288, 320, 384, 448))

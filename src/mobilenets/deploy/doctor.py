@@ -47,7 +47,7 @@ def _health(target: Target) -> TargetHealth:
     if not installed:
         return TargetHealth(False, False, exports, _install_line(target.run_extra))
     try:
-        target.probe()()
+        target.try_runtime()
     except (MobilenetsError, ImportError, OSError) as error:
         return TargetHealth(True, False, exports, f"{type(error).__name__}: {error}")
     return TargetHealth(True, True, exports, "" if exports else f"to export: {_install_line(target.export_extra)}")

@@ -20,6 +20,10 @@ PACKAGES = (
     "torchvision",
     "onnx",
     "onnxscript",
+    "ai-edge-litert",
+    "openvino",
+    "executorch",
+    "coremltools",
     "scikit-learn",
 )
 """Distributions whose versions can change a number."""
@@ -67,6 +71,11 @@ def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers (AVX-512 BF16, AMX, or the Arm extension)."""
+    return any(name.endswith("_bf16") for name in _isa(_cpuinfo()))
 
 
 def installed_versions() -> dict[str, str]:

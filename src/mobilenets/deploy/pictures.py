@@ -5,11 +5,11 @@ Memory is bounded: at most `ahead` pictures are under way at once, however many 
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,19 @@ from ..data import preprocess, read_image
 from ..data.formats import SUFFIXES
 from ..errors import UnreadableImage, UsageError
 from ..records import Preprocess
+from .embedded import Inside
 
 Picture = str | os.PathLike[str] | bytes | bytearray | BinaryIO | NDArray[np.uint8]
 """One picture: a path, the bytes of a file, a file open for reading, an array uint8 (H, W, 3)."""
 
 Pictures = Picture | Iterable[Picture]
 """One picture, a folder of them, an array (N, H, W, 3), or any iterable of all these."""
+
+Prepare = Callable[[Picture], NDArray[Any]]
+"""From a picture to what a network is fed of it, without the batch axis. Raises UnreadableImage."""
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +70,60 @@ def listed(source: Pictures) -> Iterator[tuple[str, Picture]]:
         )
 
 
+def preparing(record: Preprocess, inside: Inside = "nothing") -> Prepare:
+    """The way from a picture to what a file is fed, by Pillow and numpy: the reference of every other way.
+
+    inside: what of the preprocessing the file does itself. With "everything" it is fed the picture as it is, uint8
+        (H, W, 3) of its own size; else what `record` makes.
+    """
+    if inside == "everything":
+        return read_image
+    return lambda picture: preprocess(read_image(picture), record)
+
+
+def prepared(name: str, picture: Picture, prepare: Prepare) -> Tensor:
+    """One picture as a tensor, or with the error that says why it can't be read."""
+    try:
+        return Tensor(name, prepare(picture))
+    except UnreadableImage as error:
+        return Tensor(name, None, error)
+
+
 def tensors(
-    pictures: Iterable[tuple[str, Picture]], record: Preprocess, *, workers: int, ahead: int
+    pictures: Iterable[tuple[str, Picture]],
+    record: Preprocess,
+    *,
+    workers: int,
+    ahead: int,
+    inside: Inside = "nothing",
 ) -> Iterator[Tensor]:
     """The pictures decoded and preprocessed by `workers` threads, in their order; unreadable ones carry their error.
 
-    ahead: how many may be under way or waiting, at least 1.
+    ahead: how many may be under way or waiting, at least 1. inside: as `preparing` takes it.
+    """
+    prepare = preparing(record, inside)
+    return in_order(pictures, lambda pair: prepared(*pair, prepare), workers=workers, ahead=ahead)
+
+
+def in_order(
+    parts: Iterable[_In],
+    work: Callable[[_In], _Out],
+    *,
+    workers: int,
+    ahead: int,
+    starting: Callable[[], None] | None = None,
+) -> Iterator[_Out]:
+    """`work` done on each part by `workers` threads; results in the order of the parts, at most `ahead` under way.
+
+    starting: called once in each thread before its first part.
     """
     if workers < 1 or ahead < 1:
         raise UsageError(f"workers and ahead must be at least 1, not {workers} and {ahead}")
-
-    def work(name: str, picture: Picture) -> Tensor:
+    with ThreadPoolExecutor(workers, thread_name_prefix="pictures", initializer=starting) as pool:
+        waiting: deque[Future[_Out]] = deque()
         try:
-            return Tensor(name, preprocess(read_image(picture), record))
-        except UnreadableImage as error:
-            return Tensor(name, None, error)
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[Tensor]] = deque()
-        try:
-            for name, picture in pictures:
-                waiting.append(pool.submit(work, name, picture))
+            for part in parts:
+                waiting.append(pool.submit(work, part))
                 if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -94,10 +134,16 @@ def tensors(
 
 
 def batches(stream: Iterable[Tensor], size: int) -> Iterator[tuple[tuple[Tensor, ...], NDArray[Any] | None]]:
-    """Runs of the stream with at most `size` readable pictures each, and these stacked (None where there are none)."""
+    """Runs of the stream with at most `size` readable pictures each, and these stacked (None where there are none).
+
+    Pictures of different shapes never share a batch.
+    """
     part: list[Tensor] = []
     readable: list[NDArray[Any]] = []
     for item in stream:
+        if item.values is not None and readable and item.values.shape != readable[0].shape:
+            yield tuple(part), np.stack(readable)
+            part, readable = [], []
         part.append(item)
         if item.values is not None:
             readable.append(item.values)

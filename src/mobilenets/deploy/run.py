@@ -4,25 +4,34 @@
 against the trained network, fed by the preprocess record and read by the calibration that travel with it.
 """
 
-import sys
-from collections.abc import Iterator
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from ..bundle import ExportRecord, ModelFile
 from ..errors import MissingRuntime, MobilenetsError, UsageError, VerifyFailed
+from ..files import sha256
 from ..records import Calibration, Labels, Preprocess
 from ..tasks import Decoding, Result, decoding
+from . import fast as fast_path
+from .embedded import Inside
 from .machine import usable_cores
-from .pictures import Pictures, batches, listed, tensors
+from .pictures import Picture, Pictures, Prepare, Tensor, batches, in_order, listed, prepared, preparing
 from .targets import TARGETS, Session, find_target, has_module, target_of
 
 BATCH = 8
 """Batch 8 gives up to 40 % more images a second than batch 1 (measured with V3-Large on two cores)."""
 DECODERS = 4
-"""Decoding threads at most: each may hold one picture of up to 64 megapixels."""
+"""Decoding threads where one batch is waited for: each may hold one picture of up to 64 megapixels."""
+WORKERS = 8
+"""Workers of a long stream at most, each with a session of its own; more cores are for more processes."""
+
+_Named = tuple[str, Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A model ready to answer; made by `load`. Safe to use from several threads."""
+    """A model ready to answer; made by `load`. Safe to use from several threads.
+
+    preprocess: as the file is fed; inside: what of it the file does itself. source: the path that was loaded.
+    identity: SHA-256 that names this model and this exported file of it. reopen: another session, with one thread.
+    """
 
     name: str
     labels: Labels
@@ -54,9 +67,19 @@ class Model:
     session: Session
     target: str
     precision: str
+    inside: Inside
+    source: Path
+    identity: str
+    reopen: Callable[[], Session]
 
     def predict(
-        self, source: Pictures, *, top: int = 5, batch_size: int = BATCH, workers: int | None = None
+        self,
+        source: Pictures,
+        *,
+        top: int = 5,
+        batch_size: int = BATCH,
+        workers: int | None = None,
+        fast: bool | None = None,
     ) -> tuple[Prediction, ...]:
         """One prediction per picture, in order.
 
@@ -65,38 +88,146 @@ class Model:
                 uint8 (H, W, 3) or (N, H, W, 3), or a list of these.
             top: how many labels each answer tells, best first.
             batch_size: pictures that go through the network at once.
-            workers: decoding threads; by default as many as there are cores, at most 4.
+            workers: threads that take a batch each from its files to its answers, on one core; by default as many as
+                there are cores, at most 8. Two batches or fewer are decoded by these threads, at most 4, and answered
+                by the runtime's own.
+            fast: whether the fast image path (fast.py: torch resizes) may be taken. None: for streams that repay the
+                import of torch, where it is installed. True: for any. In both cases only once its gate has passed:
+                pixels within 2 levels and the same answers, on the model's golden pictures or the stream's first 16.
 
         A picture that can't be read does not stop the others: its prediction carries the error.
-        Raises: UsageError for what is no picture at all; CheckFailed where the network answers NaN.
+        Raises: UsageError for what is no picture at all; CheckFailed where the network answers NaN; MissingRuntime
+            for fast=True without torch.
         """
-        return tuple(self.predict_stream(source, top=top, batch_size=batch_size, workers=workers))
+        return tuple(self.predict_stream(source, top=top, batch_size=batch_size, workers=workers, fast=fast))
 
     def predict_stream(
-        self, source: Pictures, *, top: int = 5, batch_size: int = BATCH, workers: int | None = None
-    ) -> Iterator[Prediction]:
+        self,
+        source: Pictures,
+        *,
+        top: int = 5,
+        batch_size: int = BATCH,
+        workers: int | None = None,
+        fast: bool | None = None,
+    ) -> Generator[Prediction, None, None]:
         """As `predict`, one at a time and in bounded memory, for folders of any size and for endless iterables."""
-        if top < 1 or batch_size < 1:
-            raise UsageError(f"top and batch_size must be at least 1, not {top} and {batch_size}")
-        threads = min(DECODERS, usable_cores()) if workers is None else workers
-        stream = tensors(listed(source), self.preprocess, workers=threads, ahead=2 * batch_size + threads)
-        for items, batch in batches(stream, batch_size):
-            results: Iterator[Result] = iter(())
-            if batch is not None:
-                outputs = self.session.run(batch)
-                results = iter(self.decoding.decode(outputs, labels=self.labels, calibration=self.calibration, top=top))
-            for item in items:
-                if item.error is None:
-                    yield Prediction(item.file, next(results))
-                else:
-                    yield Prediction(item.file, None, f"{item.error.kind}: {item.error.cause}")
+        return self.predict_named(listed(source), top=top, batch_size=batch_size, workers=workers, fast=fast)
+
+    def predict_named(
+        self,
+        pictures: Iterator[_Named],
+        *,
+        top: int = 5,
+        batch_size: int = BATCH,
+        workers: int | None = None,
+        fast: bool | None = None,
+        before: int = 0,
+    ) -> Generator[Prediction, None, None]:
+        """As `predict_stream`, of pictures that have their names already, as `pictures.listed` gives them.
+
+        before: how many pictures of this job were answered earlier; they count when its length is asked for, so that
+            a job that is taken up again is prepared as it was begun.
+        """
+        threads = usable_cores() if workers is None else workers
+        if min(top, batch_size, threads) < 1:
+            raise UsageError(f"top, batch_size and workers must be at least 1, not {top}, {batch_size} and {threads}")
+        if fast and not has_module("torch"):
+            raise MissingRuntime.extra("the fast image path needs torch, which", "train")
+        size = 1 if self.inside == "everything" else batch_size
+        first = list(islice(pictures, 2 * batch_size))
+        if before + len(first) < 2 * batch_size and not fast:
+            yield from self._few(first, size, min(DECODERS, threads), top)
+        else:
+            workers = min(WORKERS, threads) if workers is None else threads
+            yield from self._many(first, pictures, size, batch_size, workers, top, fast, before)
+
+    def _few(self, pictures: Sequence[_Named], size: int, threads: int, top: int) -> Iterator[Prediction]:
+        """Pictures decoded side by side, then answered with every thread of the runtime: the shortest wait."""
+        prepare = preparing(self.preprocess, self.inside)
+        stream = in_order(pictures, lambda one: prepared(*one, prepare), workers=threads, ahead=2 * size + threads)
+        for items, batch in batches(stream, size):
+            yield from self._answers(items, None if batch is None else self.session.run(batch), top)
+
+    def _many(
+        self,
+        first: list[_Named],
+        rest: Iterator[_Named],
+        size: int,
+        chunk: int,
+        workers: int,
+        top: int,
+        fast: bool | None,
+        before: int,
+    ) -> Iterator[Prediction]:
+        """Each worker takes `chunk` pictures from their files to their answers, on a session of its own with one
+        thread: no core ever waits for another, and the most pictures a second come out."""
+        first, prepare, starting = self._way(first, rest, fast, before)
+        idle: list[Session] = []  # a list's pop and append are whole: no session is used by two workers at once
+
+        def work(part: tuple[_Named, ...]) -> list[Prediction]:
+            try:
+                session = idle.pop()
+            except IndexError:
+                session = self.reopen()
+            done: list[Prediction] = []
+            for items, batch in batches((prepared(*one, prepare) for one in part), size):
+                done += self._answers(items, None if batch is None else session.run(batch), top)
+            idle.append(session)
+            return done
+
+        pictures = chain(first, rest)
+        chunks = iter(lambda: tuple(islice(pictures, chunk)), ())
+        for done in in_order(chunks, work, workers=workers, ahead=workers + 1, starting=starting):
+            yield from done
+
+    def _way(
+        self, first: list[_Named], rest: Iterator[_Named], fast: bool | None, before: int
+    ) -> tuple[list[_Named], Prepare, Callable[[], None] | None]:
+        """How this stream's pictures become tensors, with what was looked at of it so far.
+
+        Only paths are looked at ahead: of pictures in memory nobody knows how many may be held.
+        """
+        slow = preparing(self.preprocess, self.inside)
+        quick = fast_path.preparing_fast(self.preprocess) if self.inside != "everything" and fast is not False else None
+        enough = fast_path.worthwhile()
+        if quick is None or enough is None:
+            return first, slow, None
+        if not fast:
+            while first and before + len(first) < enough and isinstance(first[-1][1], (str, os.PathLike)):
+                if (one := next(rest, None)) is None:
+                    break
+                first.append(one)
+            if before + len(first) < enough:
+                return first, slow, None
+        proofs = self._golden() or (picture for _, picture in first if not hasattr(picture, "read"))
+        if not fast_path.gate(proofs, self.preprocess, self.session, self.decoding):
+            return first, slow, None
+        return first, quick, fast_path.one_thread_each
+
+    def _golden(self) -> tuple[bytes, ...]:
+        """The golden pictures that came with the model; none with a bare exported file."""
+        return () if _is_exported(self.source) else ModelFile.open(self.source).golden().encoded
+
+    def _answers(self, items: Sequence[Tensor], outputs: object, top: int) -> Iterator[Prediction]:
+        """The predictions for a run of pictures; outputs: of those among them that could be read."""
+        results: Iterator[Result] = iter(())
+        if outputs is not None:
+            results = iter(self.decoding.decode(outputs, labels=self.labels, calibration=self.calibration, top=top))
+        for item in items:
+            if item.error is None:
+                yield Prediction(item.file, next(results))
+            else:
+                yield Prediction(item.file, None, f"{item.error.kind}: {item.error.cause}")
 
 
-def load(path: str | Path, *, target: str | None = None, threads: int | None = None) -> Model:
-    """The model at `path`: a model file (folder or zip), or one exported file that this library wrote (.onnx).
+def load(
+    path: str | Path, *, target: str | None = None, precision: str | None = None, threads: int | None = None
+) -> Model:
+    """The model at `path`: a model file (folder or zip), or one exported file that this library wrote (.onnx, .tflite,
+    .xml, .pte).
 
     Args:
-        target: which exported file to run; by default the first verified one whose runtime is here.
+        target, precision: which exported file to run; by default the first verified one whose runtime is here.
         threads: of the runtime within one batch; by default every core that this process may use.
 
     Raises: BadModelFile for a damaged or foreign file; VerifyFailed where its export was never proved;
@@ -104,27 +235,38 @@ def load(path: str | Path, *, target: str | None = None, threads: int | None = N
     """
     place = Path(path)
     count = usable_cores() if threads is None else threads
-    if place.is_file() and place.suffix.lower() in {row.suffix for row in TARGETS.values()}:
-        return _from_exported(place, target=target, threads=count)
+    if _is_exported(place):
+        return _from_exported(place, target=target, precision=precision, threads=count)
     model = ModelFile.open(place)
-    export = _runnable(model, target)
-    record = model.record
-    session = find_target(export.target).open(model.local(export.file), threads=count)
+    record, export = model.record, _runnable(model, target, precision)
+    row, file = find_target(export.target), model.local(export.file)
+    session = row.open(file, threads=count)
+    facts = session.facts
     return _warmed(
         Model(
             name=record.name,
             labels=record.labels,
-            preprocess=record.preprocess,
+            preprocess=record.preprocess if facts is None else facts.preprocess,
             calibration=record.calibration,
             decoding=decoding(record.task),
             session=session,
             target=export.target,
             precision=export.precision,
+            inside="nothing" if facts is None else facts.inside,
+            source=place,
+            identity=_digest(model.seal, export.file),
+            reopen=lambda: row.open(file, threads=1),
         )
     )
 
 
-def _from_exported(path: Path, *, target: str | None, threads: int) -> Model:
+def _is_exported(path: Path) -> bool:
+    """Whether `path` is one exported file (a Core ML package is a folder) rather than a model file."""
+    known = path.suffix.lower() in {row.suffix for row in TARGETS.values()}
+    return known and (path.is_file() or (path.is_dir() and path.suffix.lower() == TARGETS["coreml"].suffix))
+
+
+def _from_exported(path: Path, *, target: str | None, precision: str | None, threads: int) -> Model:
     """A bare exported file, by the facts inside it."""
     row = target_of(path)
     if target is not None and find_target(target).name != row.name:
@@ -136,6 +278,8 @@ def _from_exported(path: Path, *, target: str | None, threads: int) -> Model:
             f"{path}: says nothing about labels and preprocessing, so it can't be used as it is",
             hint="load the model file it came from, or export it with this library",
         )
+    if precision not in (None, facts.precision):
+        raise UsageError(f"{path}: is in {facts.precision}, not in {precision}")
     return _warmed(
         Model(
             name=facts.name,
@@ -146,17 +290,27 @@ def _from_exported(path: Path, *, target: str | None, threads: int) -> Model:
             session=session,
             target=row.name,
             precision=facts.precision,
+            inside=facts.inside,
+            source=path,
+            identity=_digest(*(sha256(file) for file in row.files(path))),
+            reopen=lambda: row.open(path, threads=1),
         )
     )
 
 
-def _runnable(model: ModelFile, target: str | None) -> ExportRecord:
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _runnable(model: ModelFile, target: str | None, precision: str | None) -> ExportRecord:
     """The first export that is asked for, verified, and can run here; else the error that says what is wanting."""
     wanted = [find_target(target).name] if target is not None else list(TARGETS)
-    exports = [export for export in model.record.exports if export.target in wanted]
+    held = model.record.exports
+    exports = [e for e in held if e.target in wanted and precision in (None, e.precision)]
     if not exports:
-        held = ", ".join(export.target for export in model.record.exports) or "none"
-        raise UsageError(f"{model.path}: has no exported file for {' or '.join(wanted)}; it holds {held}")
+        asked = (f" for {target}" if target else "") + (f" in {precision}" if precision else "")
+        there = ", ".join(f"{e.target} in {e.precision}" if precision else e.target for e in held) or "none"
+        raise UsageError(f"{model.path}: has no exported file{asked}; it holds {there}")
     verified = [export for export in exports if export.verified]
     if not verified:
         raise VerifyFailed(
@@ -165,13 +319,12 @@ def _runnable(model: ModelFile, target: str | None) -> ExportRecord:
         )
     for export in verified:
         row = TARGETS[export.target]
-        if sys.platform in row.systems and all(has_module(module) for module in row.run_modules):
+        if not row.why_not_here(row.precision(export.precision)):
             return export
     row = TARGETS[verified[0].target]
-    if sys.platform not in row.systems:
-        raise MissingRuntime(f"{row.title} does not run on {sys.platform}")
     row.require(row.run_modules, row.run_extra)
-    raise MobilenetsError(f"{model.path}: {row.title} is here and yet can't be used")
+    why = row.why_not_here(row.precision(verified[0].precision))
+    raise MissingRuntime(why) if why else MobilenetsError(f"{model.path}: {row.title} is here and yet can't be used")
 
 
 def _warmed(model: Model) -> Model:

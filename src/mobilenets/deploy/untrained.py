@@ -7,6 +7,7 @@ from ..records import Calibration, Labels, Preprocess
 from ..specs import Spec
 from .embedded import Embedded
 from .targets import Target
+from .tracing import Source
 from .trained import require_torch
 
 if TYPE_CHECKING:
@@ -15,27 +16,44 @@ if TYPE_CHECKING:
 TASK = "classification"
 
 
-def export_untrained(spec: Spec, path: Path, *, target: Target, precision: str = "float32", seed: int = 0) -> None:
-    """Write a freshly initialised classifier of `spec` as a file of `target`, its batch-norm statistics filled.
+def untrained_source(spec: Spec, *, seed: int = 0) -> Source:
+    """A freshly initialised classifier of `spec`, its batch-norm statistics filled, for any number of exports.
 
-    Raises: MissingRuntime without torch; UsageError for a network that the target can't express or without classes.
+    Raises: MissingRuntime without torch; UsageError for a network without classes.
     """
     require_torch("a network that is timed by name")
     import torch
 
     from ..tasks import decoding, task
 
-    labels = Labels(tuple(f"class {index}" for index in range(spec.classes)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = task(TASK).build(spec, labels)
+        network = task(TASK).build(spec, _labels(spec))
         fill_statistics(network, spec, seed=seed)
+    return Source(network, spec.name, decoding(TASK).output_names, spec.in_channels, spec.resolution_px)
+
+
+def export_untrained(
+    spec: Spec,
+    path: Path,
+    *,
+    target: Target,
+    precision: str = "float32",
+    seed: int = 0,
+    source: Source | None = None,
+) -> None:
+    """Write an untrained classifier of `spec` as a file of `target`.
+
+    source: from `untrained_source`, where one network serves several targets or precisions.
+    Raises: MissingRuntime without torch; UsageError for a network that the target can't express or without classes.
+    """
+    source = untrained_source(spec, seed=seed) if source is None else source
     facts = Embedded(
         name=f"{spec.name}, untrained",
         network=spec.name,
         task=TASK,
-        output_names=decoding(TASK).output_names,
-        labels=labels,
+        output_names=source.output_names,
+        labels=_labels(spec),
         preprocess=Preprocess(
             spec.resolution_px,
             mean=(0.5,) * spec.in_channels,
@@ -46,7 +64,11 @@ def export_untrained(spec: Spec, path: Path, *, target: Target, precision: str =
         precision=precision,
         weights_sha256="",
     )
-    target.export(network, path, facts=facts)
+    target.export(source, path, facts=facts)
+
+
+def _labels(spec: Spec) -> Labels:
+    return Labels(tuple(f"class {index}" for index in range(spec.classes)))
 
 
 def fill_statistics(network: "nn.Module", spec: Spec, *, seed: int = 0, images: int = 4) -> None:

@@ -122,9 +122,10 @@ def _about_fit(report: FitReport) -> list[str]:
     last = judged[-1]
     gap = last.train_metric - last.metric
     if test is not None and test.top1 < LOW_TOP1 and gap > OVERFIT_GAP:
+        then = ", then published weights to begin with: --weights." if report.beginning is None else "."
         steps.append(
-            "The network knows its training pictures far better than new ones: more pictures of each class help most, "
-            "then pretrained weights."
+            "The network knows its training pictures far better than new ones: more pictures of each class help most"
+            + then
         )
     elif test is not None and test.top1 < LOW_TOP1 and gap < UNDERFIT_GAP:
         steps.append(

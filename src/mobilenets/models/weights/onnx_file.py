@@ -78,7 +78,7 @@ def parse(data: bytes) -> OnnxFile:
 def _model(data: bytes) -> "ModelProto":
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingRuntime.extra("onnx", "weights") from error
     if len(data) > MOST_BYTES:

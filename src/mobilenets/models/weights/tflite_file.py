@@ -1,9 +1,11 @@
-"""A .tflite flatbuffer as plain checked values, through the published schema bindings (package `tflite`).
+"""A .tflite flatbuffer as plain checked values, through the published schema bindings (`tflite`, or LiteRT's own).
 
 The bindings follow every offset unchecked, so counts are bounded by the file's length before anything is walked, and
-whatever they stumble over becomes one BadData. Only the first subgraph is read; control flow is not followed.
+whatever they stumble over becomes one BadData. One subgraph is read; control flow is not followed.
 """
 
+import contextlib
+import importlib
 import math
 import struct
 from collections.abc import Callable
@@ -78,7 +80,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class File:
-    """The first of `subgraphs`: tensors, operators in execution order, indices of what is fed and taken."""
+    """One of `subgraphs`: tensors, operators in execution order, indices of what is fed and taken."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -89,23 +91,23 @@ class File:
     size_bytes: int
 
 
-def read_file(data: bytes, *, where: str) -> File:
-    """The file's values, every index in range. Raises BadData naming `where`; MissingRuntime without `tflite`."""
+def read_file(data: bytes, *, where: str, subgraph: int = 0) -> File:
+    """The values of a file's subgraph, every index in range. Raises BadData naming `where`; MissingRuntime without
+    bindings."""
     if data[4:8] != b"TFL3":
         raise BadData(f"{where} is no TFLite file: bytes 4 to 8 are {data[4:8]!r}, not b'TFL3'")
     schema = _bindings()
     try:
-        return _Walk(schema, data, where).file()
+        return _Walk(schema, data, where).file(subgraph)
     except _STUMBLES as error:
         raise BadData(f"{where}: damaged or truncated flatbuffer: {str(error).partition(chr(10))[0]}") from error
 
 
 def _bindings() -> ModuleType:
-    try:
-        import tflite
-    except ImportError as error:
-        raise MissingRuntime.extra("the package tflite, which reads TFLite files,", "weights") from error
-    return tflite  # type: ignore[no-any-return]  # the package ships no types
+    for name in ("tflite", "ai_edge_litert.schema_py_generated"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    raise MissingRuntime.extra("the package tflite, which reads TFLite files,", "weights")
 
 
 @cache
@@ -124,11 +126,11 @@ class _Walk:
     words: int = 0
     """Elements of names, shapes and index lists met so far: a few bytes can be pointed at from many places."""
 
-    def file(self) -> File:
+    def file(self, subgraph: int) -> File:
         model = self.schema.Model.GetRootAs(self.data, 0)
-        if not model.SubgraphsLength():
-            raise BadData(f"{self.where} holds no subgraph")
-        graph = model.Subgraphs(0)
+        if model.SubgraphsLength() <= subgraph:
+            raise BadData(f"{self.where} holds no subgraph" + (f" {subgraph}" if subgraph else ""))
+        graph = model.Subgraphs(subgraph)
         n_tensors = self.count(graph.TensorsLength(), "tensors")
         n_operators = self.count(graph.OperatorsLength(), "operators")
         n_codes = self.count(model.OperatorCodesLength(), "operator codes")

@@ -1,0 +1,197 @@
+"""From JPEG file to label, both cores, same networks and weights: timm's loop, ONNX Runtime with Pillow, ours.
+
+    python benchmarks/labelling.py PHOTOS [--rounds 7] [--target onnx] [-o benchmarks/labelling.md]
+
+PHOTOS: a folder of JPEG files. Each route labels all of them once a round; rounds are interleaved, medians reported.
+timm's documented loop: `create_model`, `resolve_model_data_config`, `create_transform`, one image at a time, eager.
+ONNX Runtime: its defaults with 2 threads, fed by Pillow one image at a time (bicubic, short side 256, centre 224).
+Weights are random (one seed), statistics those of noise, the classifier scaled on the photos so that labels differ.
+The bound is cores / (preparing a picture + answering it), each timed alone on one core in the same run.
+"""
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import timm
+import torch
+from deployed_networks import SIDE_PX, filled
+from PIL import Image
+from torch import nn
+
+from mobilenets.deploy import Model, load
+from mobilenets.deploy.fast import preparing_fast
+from mobilenets.deploy.machine import this_machine, usable_cores
+from mobilenets.deploy.pictures import Prepare, preparing
+from mobilenets.importing import import_model
+
+NETWORKS = ("mobilenetv2_100", "mobilenetv3_large_100", "mobilenetv4_conv_small")
+Route = Callable[[], list[int]]
+
+
+def timm_route(network: nn.Module, files: Sequence[Path]) -> Route:
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
+
+    def run() -> list[int]:
+        torch.set_num_threads(usable_cores())
+        with torch.inference_mode():
+            return [int(network(transform(Image.open(file).convert("RGB")).unsqueeze(0)).argmax()) for file in files]
+
+    return run
+
+
+def runtime_route(path: Path, files: Sequence[Path], mean: np.ndarray, std: np.ndarray) -> Route:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (fed,) = session.get_inputs()
+
+    def tensor(file: Path) -> np.ndarray:
+        image = Image.open(file).convert("RGB")
+        scale = 256 / min(image.size)
+        image = image.resize([int(side * scale + 1e-6) for side in image.size], Image.Resampling.BICUBIC)
+        left, top = (round((side - SIDE_PX) / 2) for side in image.size)
+        kept = image.crop((left, top, left + SIDE_PX, top + SIDE_PX))
+        values = (np.asarray(kept, np.float32) / 255 - mean) / std
+        return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+
+    return lambda: [int(session.run(None, {fed.name: tensor(file)})[0].argmax()) for file in files]
+
+
+def our_route(model: Model, files: Sequence[Path], *, fast: bool) -> Route:
+    place = {label: index for index, label in enumerate(model.labels.ids)}
+    return lambda: [place[p.result.top[0][0]] for p in model.predict(list(files), top=1, fast=fast) if p.result]
+
+
+def rescaled(network: nn.Module, files: Sequence[Path]) -> nn.Module:
+    """The network with a classifier whose logits have mean 0 and deviation 1 over the photos."""
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
+    classifier = network.get_classifier()
+    with torch.inference_mode():
+        logits = torch.cat([network(transform(Image.open(f).convert("RGB"))[None]) for f in files[:64]])
+        classifier.weight.div_(logits.std(0)[:, None])
+        classifier.bias.copy_((classifier.bias - logits.mean(0)) / logits.std(0))
+    return network
+
+
+def prepared_ms(prepare: Prepare, files: Sequence[Path]) -> float:
+    """Milliseconds of one core for a picture, the best of three passes."""
+    torch.set_num_threads(1)
+    times = []
+    for _ in range(3):
+        start = time.thread_time()
+        for file in files:
+            prepare(file)
+        times.append((time.thread_time() - start) / len(files) * 1e3)
+    return min(times)
+
+
+def answered_ms(model: Model, batch: int = 8) -> float:
+    """Milliseconds of one core for an image in the network, in the batches of a long stream."""
+    session, record = model.reopen(), model.preprocess
+    shape = (record.channels, *record.size_px) if record.layout == "nchw" else (*record.size_px, record.channels)
+    data = np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
+    times = []
+    for _ in range(25):
+        start = time.perf_counter()
+        session.run(data)
+        times.append((time.perf_counter() - start) / batch * 1e3)
+    return float(np.median(times[5:]))
+
+
+def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> list[str]:
+    network = rescaled(filled(timm.create_model(name, num_classes=1000)), files)
+    config = timm.data.resolve_model_data_config(network)
+    mean, std = np.array(config["mean"], np.float32), np.array(config["std"], np.float32)
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(place)
+        torch.save(network.state_dict(), folder / f"{name}.pth")
+        torch.onnx.export(network, (torch.rand(1, 3, SIDE_PX, SIDE_PX),), folder / "theirs.onnx", verbose=False)
+        made = import_model(folder / f"{name}.pth", out=folder / "model")
+        model = load(made.model, target=target)
+        record = replace(
+            model.preprocess,
+            size_px=(SIDE_PX, SIDE_PX), fit="short_then_crop", crop_ratio=config["crop_pct"],
+            interpolation=config["interpolation"], mean=tuple(config["mean"]), std=tuple(config["std"]),
+        )  # fmt: skip
+        model = replace(model, preprocess=record)
+        routes = {
+            "timm's loop": timm_route(network, files),
+            "ONNX Runtime + Pillow": runtime_route(folder / "theirs.onnx", files, mean, std),
+            "ours, full install": our_route(model, files, fast=True),
+            "ours, without torch": our_route(model, files, fast=False),
+        }
+        answers = {route: run() for route, run in routes.items()}
+        times: dict[str, list[float]] = {route: [] for route in routes}
+        rng = np.random.default_rng(0)
+        for _ in range(rounds):
+            for index in rng.permutation(len(routes)):
+                route = list(routes)[index]
+                start = time.perf_counter()
+                routes[route]()
+                times[route].append(time.perf_counter() - start)
+        quick = preparing_fast(record)
+        assert quick is not None
+        network_ms, cores = answered_ms(model), usable_cores()
+        parts = {"ours, full install": prepared_ms(quick, files), "ours, without torch": prepared_ms(
+            preparing(record), files)}  # fmt: skip
+    speed = {route: len(files) / float(np.median(seconds)) for route, seconds in times.items()}
+    reference = answers["timm's loop"]
+    lines, timm_speed = [], speed["timm's loop"]
+    for route in routes:
+        same = float(np.mean([a == b for a, b in zip(answers[route], reference, strict=True)]))
+        bound = ""
+        if route in parts:
+            most = cores * 1e3 / (parts[route] + network_ms)
+            bound = f"{parts[route]:.2f} + {network_ms:.2f} ms: {most:.0f}/s, reached {speed[route] / most:.0%}"
+        lines.append(
+            f"| {name} | {route} | {speed[route]:.0f} | {speed[route] / timm_speed:.2f} | "
+            f"{speed[route] / speed['ONNX Runtime + Pillow']:.2f} | {same:.1%} of {len(set(reference))} labels | "
+            f"{bound} |"
+        )
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--target", default="onnx")
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("-o", "--out", type=Path)
+    options = parser.parse_args(arguments)
+    files = sorted(f for f in options.photos.iterdir() if f.suffix.lower() in (".jpg", ".jpeg"))
+    machine = this_machine()
+    versions = ", ".join(f"{name} {version}" for name, version in (machine.versions or {}).items())
+    lines = [
+        "# From JPEG file to label",
+        "",
+        f"`python benchmarks/labelling.py PHOTOS --rounds {options.rounds} --target {options.target}`, "
+        f"{time.strftime('%Y-%m-%d')}. {machine.cpu}, {machine.cores} cores, {', '.join(machine.isa)}; "
+        f"load {machine.load:g} at the start. timm {timm.__version__}, {versions}. {len(files)} photos, "
+        "float32 throughout; medians of interleaved rounds. Times include opening the sessions of the workers "
+        "and the gate of the fast path; torch is imported before the clock starts.",
+        "",
+        "| network | route | images/s | to timm | to ONNX Runtime + Pillow | same top-1 as timm | bound of the parts |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in options.networks.split(","):
+        lines += compare(name, files, rounds=options.rounds, target=options.target)
+    if not any(isa.endswith("_bf16") for isa in machine.isa):
+        lines += ["", "This CPU has no bfloat16 arithmetic: that row was not measured."]
+    text = "\n".join(lines) + "\n"
+    if options.out:
+        options.out.write_text(text)
+    else:
+        print(text)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The fastest proved file for this machine: every target that runs here is exported, verified and timed in turns."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..bundle import ModelFile
+from ..data import Dataset
+from ..errors import MissingRuntime, UsageError, VerifyFailed
+from ..records import Bench, Split
+from .bench import bench_models
+from .exporting import Exported, export_model, seal_export, source_of
+from .targets import TARGETS, Precision, Target, find_target
+from .tracing import Source
+
+SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A target or precision that took no part, and why."""
+
+    target: str
+    precision: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The winner, sealed into the model file in front of its other exports, and how it was found.
+
+    bench: all that were proved, timed in one run, one thread count, batch 1; the fastest has the least median.
+    """
+
+    exported: Exported
+    bench: Bench
+    tried: tuple[Exported, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def export_best(
+    model: ModelFile,
+    *,
+    precisions: Sequence[str] = ("float32",),
+    threads: int = 1,
+    source: Source | None = None,
+    data: Dataset | str | Path | None = None,
+    split: Split = "val",
+    max_seconds: float = SECONDS,
+    on_step: Callable[[str], None] | None = None,
+) -> Best:
+    """Export to every target that runs here, in each of `precisions` that it has, and keep the fastest that is proved.
+
+    Raises: VerifyFailed where none answers as the network does; MissingRuntime where no target can be exported and run
+        here.
+    """
+    source = source_of(model) if source is None else source
+    tried: list[Exported] = []
+    skipped: list[Skipped] = []
+    with tempfile.TemporaryDirectory(prefix="mobilenets-best-") as folder:
+        for row, precision in _candidates(precisions):
+            if reason := _why_not(row, precision):
+                skipped.append(Skipped(row.name, precision, reason))
+                continue
+            if on_step is not None:
+                on_step(f"exporting and verifying {row.name} in {precision}")
+            place = Path(folder, row.file_name(precision))
+            place.parent.mkdir(exist_ok=True)
+            try:
+                done = export_model(
+                    model, target=row.name, precision=precision, source=source, data=data, split=split, out=place
+                )
+            except UsageError as error:  # this target can't say this network
+                skipped.append(Skipped(row.name, precision, error.message))
+                continue
+            tried.append(done)
+        proved = [done for done in tried if done.passed]
+        if not proved:
+            _complain(model, tried, skipped)
+        if on_step is not None:
+            on_step(f"timing {len(proved)} files in turns")
+        bench = bench_models([Path(done.file) for done in proved], threads=(threads,), max_seconds=max_seconds)
+        times = [row.median_ms for row in bench.rows]
+        fastest = proved[times.index(min(times))]
+        row, path = find_target(fastest.target), Path(fastest.file)
+        proof = (
+            replace(fastest.verification, file=path.relative_to(folder).as_posix()) if fastest.verification else None
+        )
+        sealed, name = seal_export(model, row, fastest.precision, path, Path(folder), proof, first=True)
+    kept = replace(fastest, model=sealed, file=name, verification=proof)
+    return Best(kept, bench, tuple(tried), tuple(skipped))
+
+
+def _candidates(precisions: Sequence[str]) -> list[tuple[Target, Precision]]:
+    known = {precision for row in TARGETS.values() for precision in row.precisions}
+    if unknown := [name for name in precisions if name not in known]:
+        raise UsageError(f"no target has a precision {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    return [(row, kind) for row in TARGETS.values() for kind in row.precisions if kind in precisions]
+
+
+def _why_not(row: Target, precision: Precision) -> str:
+    try:
+        row.require(row.export_modules, row.export_extra)
+    except MissingRuntime as missing:
+        return missing.message
+    return row.why_not_here(precision)
+
+
+def _complain(model: ModelFile, tried: list[Exported], skipped: list[Skipped]) -> None:
+    if tried:
+        raise VerifyFailed(f"{model.path}: none of {len(tried)} exported files answers as the trained network does")
+    first = skipped[0].reason if skipped else "no target was asked for"
+    raise MissingRuntime(f"{model.path}: no target can be exported and run here ({first})")

@@ -1,0 +1,336 @@
+"""The OpenVINO target: the ONNX graph as an .xml with its weights in a .bin beside it, and a session on the CPU.
+
+A file says itself in which arithmetic it is to run: float32 unless it was made as bfloat16. Left to itself OpenVINO
+takes bfloat16 wherever the CPU has it, and float32 without a word where it is asked for bfloat16 and has none.
+"""
+
+import hashlib
+import logging
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BadData, BadModelFile, MissingRuntime, MobilenetsError
+from ..files import replacing
+from ..records import Structure
+from ..tasks.interface import Outputs
+from .embedded import PREFIX, Embedded, embedded_from_strings
+from .inside import PREFIX as INSIDE
+from .onnx import fits_float16, graph_for
+from .tracing import Source, check_graph, first_line
+
+if TYPE_CHECKING:
+    from .targets import Precision
+
+log = logging.getLogger(__name__)
+
+ROOM = PREFIX.rstrip(".")
+"""Where in rt_info the facts lie."""
+BIN_SHA256 = "bin_sha256"
+"""The fact that ties an .xml to its .bin: two files can be copied, or stopped, one without the other."""
+_NO_HASH = "0" * 64
+_HINTS = {"float32": "f32", "float16": "f32", "bfloat16": "bf16"}
+_TYPES = {"f32": np.float32, "u8": np.uint8, "i8": np.int8}
+_STORED = {"f16": "float16", "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8"}
+
+
+def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "Precision") -> None:
+    """Write `path` (.xml) and its .bin, with input `image` as the ONNX file of the same form has it.
+
+    float16 stores the weights in half the bytes; bfloat16 stores them in float32 and says how to run. Facts go into
+    rt_info under "mobilenets", and under "model_info" what Intel's Model API can be told of them.
+    Raises: UsageError for a network that the exporter can't express.
+    """
+    import openvino
+    from openvino import passes
+
+    # The .bin takes its name first: an .xml without weights is no file, one with others is caught by their hash.
+    with replacing(path) as text, replacing(path.with_suffix(".bin")) as binary:
+        proto = graph_for(source, facts, resizing="products")
+        check_graph(proto)
+        model = openvino.Core().read_model(proto.SerializeToString())
+        folding = passes.Manager()  # read as it is, every bias is reshaped to the rank of its map: 9 operators each
+        folding.register_pass(passes.ConstantFolding())
+        folding.run_passes(model)
+        for key, value in facts.as_strings().items():
+            model.set_rt_info(value, [ROOM, key.removeprefix(PREFIX)])
+        for key, value in _model_api(facts).items():
+            model.set_rt_info(value, ["model_info", key])
+        model.set_rt_info(_NO_HASH, [ROOM, BIN_SHA256])  # its own is known when the .bin is written
+        with tempfile.TemporaryDirectory(prefix="mobilenets-openvino-") as folder:
+            saved = Path(folder, "model.xml")
+            openvino.save_model(model, str(saved), compress_to_fp16=precision == "float16")
+            weights = saved.with_suffix(".bin").read_bytes()
+            binary.write_bytes(weights)
+            text.write_bytes(
+                saved.read_bytes().replace(_NO_HASH.encode(), hashlib.sha256(weights).hexdigest().encode())
+            )
+    log.info("wrote %s (%s)", path, precision)
+
+
+def _model_api(facts: Embedded) -> dict[str, str]:
+    """What Model API reads from a file, as far as its words can say it truly: it knows no crop ratio."""
+    if facts.task != "classification":
+        return {}
+    names = facts.labels.names or facts.labels.ids
+    said = {
+        "model_type": "Classification",
+        "labels": " ".join("_".join(name.split()) for name in names),  # blanks part labels there
+        "multilabel": "False",
+        "output_raw_scores": "True",
+    }
+    if facts.inside == "nothing":
+        said["mean_values"] = " ".join(f"{255 * value:.6g}" for value in facts.preprocess.mean)
+        said["scale_values"] = " ".join(f"{255 * value:.6g}" for value in facts.preprocess.std)
+        if facts.preprocess.fit == "stretch":
+            said["resize_type"] = "standard"
+    return said
+
+
+def inspect_openvino(path: Path, *, precision: "Precision") -> Structure:
+    """What the graph consists of, with the constants by the type in which they are stored.
+
+    Raises: MissingRuntime without openvino; BadModelFile for a damaged file.
+    """
+    model, _ = _read(path)
+    stored = "float16" if precision == "float16" else "float32"
+    operators: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
+    odd: Counter[str] = Counter()
+    network: list[Any] = []
+    inside = _inside(model)
+    for node in model.get_ordered_ops():
+        kind, hidden = node.get_type_name(), node.get_friendly_name() in inside
+        if kind == "Constant":
+            dtype = _STORED.get(found := node.get_element_type().get_type_name(), found)
+            shape = list(node.get_output_shape(0))
+            if shape:
+                weights[dtype] += math.prod(shape)
+            wrong = dtype.startswith(("float", "bf")) and dtype != stored and not hidden and _is_weight(shape)
+            if wrong and (stored != "float16" or fits_float16(node.get_data())):
+                odd[dtype] += math.prod(shape)
+        elif kind not in ("Parameter", "Result") and not _decompresses(node):
+            operators[kind] += 1
+            if not hidden:
+                network.append(node)
+    transposes = sum(node.get_type_name() == "Transpose" for node in network)
+    complaints = [f"{count} weights are {kind}, not {stored}" for kind, count in odd.items()]
+    complaints += _complaints(network)
+    return Structure(dict(operators), dict(weights), transposes, complaints=tuple(complaints))
+
+
+def _complaints(nodes: list[Any]) -> Iterator[str]:
+    """What a network's operators should not be: see `inspect_onnx`; a batch norm has become Multiply and Add."""
+    kinds = Counter(node.get_type_name() for node in nodes)
+    attention = kinds["Softmax"] > 0
+    for kind in ("Transpose", "ShapeOf", "If"):
+        if kinds[kind] and not (attention and kind != "If"):
+            yield f"{kinds[kind]} {kind} in a network of convolutions"
+    for node in nodes:
+        kind = node.get_type_name()
+        sources = [value.get_node() for value in node.input_values()]
+        made = [source.get_type_name() for source in sources]
+        if kind == "Clamp" and made[0] == "Add" and _sums_constant(sources[0]) and _bounds(node) in ((0, 6), (0, 1)):
+            yield f"{node.get_friendly_name()}: a hard-sigmoid in pieces (Add, Clamp)"
+        elif kind == "Multiply" and "HardSigmoid" in made:
+            gate = sources[made.index("HardSigmoid")]
+            if gate.input_value(0) in node.input_values():
+                yield f"{node.get_friendly_name()}: a hard-swish in pieces (HardSigmoid, Multiply)"
+
+
+def _bounds(node: Any) -> tuple[float, float]:
+    attributes = node.get_attributes()
+    return float(attributes["min"]), float(attributes["max"])
+
+
+def _sums_constant(node: Any) -> bool:
+    """Whether one number is added, as hard-sigmoid does; a convolution's bias has one for each channel."""
+    sources = [value.get_node() for value in node.input_values()]
+    return any(s.get_type_name() == "Constant" and math.prod(s.get_output_shape(0)) == 1 for s in sources)
+
+
+def _decompresses(node: Any) -> bool:
+    """Whether it turns stored float16 weights into float32, which is done once, when the file is loaded."""
+    return bool(node.get_type_name() == "Convert" and node.input_value(0).get_node().get_type_name() == "Constant")
+
+
+def _inside(model: Any) -> set[str]:
+    """The names of the nodes that only the preprocessing reads; OpenVINO makes nodes with names of its own."""
+    found: set[str] = set()
+    for node in reversed(model.get_ordered_ops()):
+        readers = [place.get_node().get_friendly_name() for out in node.outputs() for place in out.get_target_inputs()]
+        if node.get_friendly_name().startswith(INSIDE) or (readers and found.issuperset(readers)):
+            found.add(node.get_friendly_name())
+    return found
+
+
+def _is_weight(shape: list[int]) -> bool:
+    """Whether a constant is a kernel or a matrix; biases are (1, C, 1, 1) here."""
+    return len(shape) > 1 and max(shape) < math.prod(shape)
+
+
+def layers_openvino(path: Path, batch: NDArray[np.generic]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The outputs of the network's inner operators for a batch, in the order of the graph.
+
+    Raises: BadModelFile, BadData, MissingRuntime as opening and running do.
+    """
+    model, facts = _read(path)
+    given = {name for value in model.outputs for name in value.get_names()}
+    names = []
+    inside = _inside(model)
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in ("Constant", "Parameter", "Result") or _decompresses(node):
+            continue
+        if node.get_friendly_name() in inside:
+            continue
+        known = sorted(node.output(0).get_names())
+        if not known:  # a convolution before its bias is added
+            continue
+        if not given.intersection(known):
+            model.add_outputs(known[0])
+        names.append(next((name for name in known if name in given), known[0]))
+    session = _compiled(path, model, facts, threads=1)
+    results = session.results(batch)
+    yield from ((name, results[name]) for name in names)
+
+
+# --- running ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenvinoSession:
+    """An OpenVINO file compiled for the CPU. Safe to call from several threads."""
+
+    path: Path
+    input_shape: tuple[int | None, ...]
+    input_dtype: np.dtype[Any]
+    output_names: tuple[str, ...]
+    facts: Embedded | None
+    compiled: Any
+    _idle: list[Any] = field(default_factory=list)
+
+    def run(self, batch: NDArray[np.generic]) -> Outputs:
+        """The outputs for a batch. Raises BadData for a batch of another shape or type."""
+        results = self.results(batch)
+        outputs = tuple(results[name] for name in self.output_names)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def results(self, batch: NDArray[np.generic]) -> dict[str, NDArray[Any]]:
+        """Every output by each of its names."""
+        fits = len(batch.shape) == len(self.input_shape) and all(
+            want in (None, have) for want, have in zip(self.input_shape, batch.shape, strict=True)
+        )
+        if not fits or batch.dtype != self.input_dtype or 0 in batch.shape:
+            shape = ", ".join("N" if side is None else str(side) for side in self.input_shape)
+            raise BadData(f"{self.path}: takes {self.input_dtype} ({shape}), got {batch.dtype} {batch.shape}")
+        try:
+            request = self._idle.pop()  # a list's pop and append are whole: each thread has a request of its own
+        except IndexError:
+            request = self.compiled.create_infer_request()
+        try:
+            found = request.infer([np.ascontiguousarray(batch)], share_inputs=True, share_outputs=False)
+        except RuntimeError as error:
+            raise BadModelFile(f"{self.path}: OpenVINO stopped: {_reason(error)}") from error
+        self._idle.append(request)
+        return {name: array for value, array in found.items() for name in value.get_names()}
+
+
+def open_openvino(path: Path, *, threads: int) -> OpenvinoSession:
+    """Load an .xml with the .bin beside it for the CPU, in the arithmetic that it says.
+
+    Raises: BadModelFile for a file that is missing, damaged, without its weights, or no network with one image input;
+        MissingRuntime where it wants bfloat16 and this CPU has none.
+    """
+    model, facts = _read(path)
+    return _compiled(path, model, facts, threads=threads)
+
+
+def _read(path: Path) -> tuple[Any, Embedded | None]:
+    """The graph of a file with its facts."""
+    openvino = _package()
+    parts = []
+    for part in (path, path.with_suffix(".bin")):
+        try:
+            parts.append(part.read_bytes())
+        except OSError as error:
+            raise BadModelFile(f"{path}: {part.name} can't be read: {error.strerror or error}") from error
+    text, weights = parts
+    try:
+        model = openvino.Core().read_model(text, weights)
+        told = model.get_rt_info([ROOM]).astype(dict) if model.has_rt_info([ROOM]) else {}
+        strings = {key: value.astype(str) for key, value in told.items()}
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise BadModelFile(f"{path}: OpenVINO can't read it: {_reason(error)}") from error
+    if strings.get(BIN_SHA256, "") not in ("", hashlib.sha256(weights).hexdigest()):
+        raise BadModelFile(f"{path}: {path.stem}.bin holds other weights than those it was written with")
+    return model, embedded_from_strings({PREFIX + key: value for key, value in strings.items()}, where=str(path))
+
+
+def _compiled(path: Path, model: Any, facts: Embedded | None, *, threads: int) -> OpenvinoSession:
+    openvino = _package()
+    kinds = ", ".join(f"{value.get_any_name()} {value.get_element_type().get_type_name()}" for value in model.inputs)
+    if len(model.inputs) != 1 or model.input(0).get_element_type().get_type_name() not in _TYPES:
+        raise BadModelFile(f"{path}: must have one image input, not {len(model.inputs)} ({kinds})")
+    hint = _HINTS.get("float32" if facts is None else facts.precision, "f32")
+    options = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,  # workers stay where the system puts them, beside other sessions
+    }
+    try:
+        compiled = openvino.Core().compile_model(model, "CPU", options)
+        arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    except RuntimeError as error:
+        raise BadModelFile(f"{path}: OpenVINO can't load it: {_reason(error)}") from error
+    if arithmetic != hint:
+        raise MissingRuntime(
+            f"{path}: is to run in {facts.precision if facts else hint}, which OpenVINO does not have on this CPU",
+            hint="export it in float32",
+        )
+    return OpenvinoSession(
+        path=path,
+        input_shape=tuple(None if side.is_dynamic else side.get_length() for side in model.input(0).partial_shape),
+        input_dtype=np.dtype(_TYPES[model.input(0).get_element_type().get_type_name()]),
+        output_names=tuple(value.get_any_name() for value in model.outputs),
+        facts=facts,
+        compiled=compiled,
+    )
+
+
+def probe_openvino() -> None:
+    """Run a graph of one operator. Raises whatever stands in the way, as an error of ours."""
+    openvino = _package()
+    from openvino import opset13
+
+    try:
+        x = opset13.parameter([2], np.float32)
+        compiled = openvino.Core().compile_model(openvino.Model([opset13.relu(x)], [x], "probe"), "CPU")
+        answer = compiled([np.array([-1.0, 2.0], np.float32)])[0]
+    except RuntimeError as error:
+        raise MobilenetsError(f"OpenVINO does not run: {_reason(error)}") from error
+    if answer.tolist() != [0.0, 2.0]:
+        raise MobilenetsError(f"OpenVINO computes relu(-1, 2) as {answer.tolist()}")
+
+
+def _package() -> Any:
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingRuntime.extra("openvino", "openvino") from error
+    return openvino
+
+
+def _reason(error: BaseException) -> str:
+    """What OpenVINO says on one line: its messages begin with the places of its source that they passed."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '")) and "failed at" not in line]
+    return (told or lines or [first_line(error)])[-1 if told else 0]

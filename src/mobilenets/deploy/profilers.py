@@ -1,0 +1,162 @@
+"""How long each operator of a file takes, asked of the runtimes that tell: the one place that knows them by name.
+
+LiteRT's and ExecuTorch's Python packages hand out no operator times; LiteRT's own `benchmark_model
+--enable_op_profiling=true` prints them on a device.
+"""
+
+import json
+import math
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..records import OperatorTime
+from .targets import Target
+
+WARMUP = 5
+Shape: TypeAlias = tuple[int, ...]
+Profiler: TypeAlias = Callable[[Path, NDArray[np.generic], int, int, str], tuple[OperatorTime, ...]]
+"""(file, batch, threads, runs, precision) -> operators in the order in which they run."""
+
+MOVING = frozenset(
+    {"Reorder", "ReorderInput", "ReorderOutput", "Transpose", "Reshape", "Pad", "Concat", "Slice", "Split", "Cast",
+     "Convert", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Gather", "StridedSlice"}
+)  # fmt: skip
+"""Operators that only move data."""
+
+
+def operator_times(
+    target: Target, path: Path, batch: NDArray[np.generic], *, threads: int, runs: int, precision: str
+) -> tuple[OperatorTime, ...]:
+    """The operators of a file and the median of the milliseconds that each took in `runs` runs, warm.
+
+    Raises: UsageError for a target whose runtime tells no operator times; MissingRuntime.
+    """
+    require_profiler(target)
+    target.require(target.run_modules, target.run_extra)
+    return PROFILERS[target.name](path, batch, threads, runs, precision)
+
+
+def require_profiler(target: Target) -> None:
+    """Raises UsageError for a target whose runtime tells no operator times."""
+    if target.name not in PROFILERS:
+        raise UsageError(
+            f"{target.title} shows no operator times in Python",
+            hint=f"the same network can be profiled with --target {' or '.join(PROFILERS)}",
+        )
+
+
+def _onnx(path: Path, batch: NDArray[np.generic], threads: int, runs: int, precision: str) -> tuple[OperatorTime, ...]:
+    """From the session's own profile: one event per operator and run, with the shapes that went in and came out."""
+    import onnxruntime
+
+    from .onnx import session_options
+
+    options = session_options(threads)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="mobilenets-profile-") as folder:
+        options.profile_file_prefix = str(Path(folder, "operators"))
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        feed = {session.get_inputs()[0].name: batch}
+        for _ in range(WARMUP + runs):
+            session.run(None, feed)
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    seen: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            seen[event["name"], event["args"]["op_name"]].append(event)
+    found = []
+    for (name, kind), each in seen.items():
+        args = each[-1]["args"]
+        inputs = tuple(shape for entry in args["input_type_shape"] for shape in _shapes(entry))
+        output = next((shape for entry in args["output_type_shape"] for shape in _shapes(entry)), ())
+        plain = re.sub(r"(_nchwc|_token_\d+)+$", "", name.removesuffix("_kernel_time"))
+        times = [event["dur"] / 1e3 for event in each[-runs:]]
+        found.append(_operator(plain, kind, median(times), inputs, output, precision))
+    return tuple(found)
+
+
+def _shapes(entry: dict[str, list[int]]) -> list[Shape]:
+    return [tuple(sides) for sides in entry.values()]
+
+
+def _openvino(
+    path: Path, batch: NDArray[np.generic], threads: int, runs: int, precision: str
+) -> tuple[OperatorTime, ...]:
+    """From the plug-in's counters; the compiled graph tells the shapes. What was fused bears its first one's name."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    model.reshape(list(batch.shape))
+    compiled = core.compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERF_COUNT": True,
+        },
+    )
+    request = compiled.create_infer_request()
+    times: dict[str, list[float]] = defaultdict(list)
+    for run in range(WARMUP + runs):
+        request.infer({0: batch})
+        if run >= WARMUP:
+            for counter in request.get_profiling_info():
+                if "EXECUTED" in str(counter.status):
+                    times[counter.node_name].append(counter.real_time.total_seconds() * 1e3)
+    found = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        name = node.get_friendly_name()
+        if name not in times:
+            continue
+        kind = str(node.get_rt_info()["layerType"].astype(str))
+        inputs = tuple(_known(value.get_partial_shape()) for value in node.inputs())
+        output = _known(node.output(0).get_partial_shape()) if node.get_output_size() else ()
+        plain = name.removesuffix("/WithoutBiases")
+        found.append(_operator(plain, kind, median(times[name]), inputs, output, precision))
+    return tuple(found)
+
+
+def _known(shape: Any) -> Shape:
+    return tuple(side.get_length() for side in shape) if shape.is_static else ()
+
+
+PROFILERS: dict[str, Profiler] = {"onnx": _onnx, "openvino": _openvino}
+
+
+def _operator(name: str, kind: str, ms: float, inputs: Sequence[Shape], output: Shape, precision: str) -> OperatorTime:
+    """The operator with what follows from its shapes: multiply-adds, and bytes read and written."""
+    moved = sum(math.prod(shape) for shape in (*inputs, output))
+    if kind in ("Gemm", "MatMul") and len(inputs) == 1:  # ONNX Runtime packs the weights away and hides their shape
+        moved += inputs[0][-1] * output[-1]
+    width = 2 if precision == "bfloat16" else 4
+    return OperatorTime(name, kind, ms, tuple(inputs), output, _macs(kind, inputs, output), moved * width)
+
+
+def _macs(kind: str, inputs: Sequence[Shape], output: Shape) -> int:
+    """Multiply-adds of a convolution or a matrix product; 0 for all else, and where shapes are missing."""
+    if not inputs or not output:
+        return 0
+    if "Conv" in kind and len(inputs) > 1:
+        weights = inputs[1]
+        return math.prod(output) * math.prod(weights[2:] if len(weights) > 4 else weights[1:])  # 5: groups first
+    if kind in ("Gemm", "MatMul", "FullyConnected", "FusedMatMul", "FusedGemm"):
+        if len(inputs) > 1 and min(len(inputs[0]), len(inputs[1])) > 1:  # M K x K N -> M N, whichever is transposed
+            batch = math.prod(output[:-2])
+            square = math.prod(inputs[0]) * math.prod(inputs[1]) / (math.prod(output) * batch)
+            if len(inputs[1]) == 2 and batch > 1:
+                square *= batch
+            return math.prod(output) * round(math.sqrt(square))
+        return math.prod(output) * inputs[0][-1]
+    return 0
