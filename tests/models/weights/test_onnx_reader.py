@@ -255,13 +255,13 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outcome(call: Callable[[], Graph]) -> str:
-    """ "graph" or "refused", within a second of work; anything else raises."""
+    """ "graph" or "refused", within seconds of work (a blow-up takes minutes); anything else raises."""
     start = time.process_time()
     with contextlib.suppress(BadData):
         call()
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 5
         return "graph"
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5
     return "refused"
 
 

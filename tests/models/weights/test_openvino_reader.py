@@ -371,9 +371,9 @@ def outcome(call: Callable[[], Graph]) -> str:
     start = time.process_time()
     with contextlib.suppress(BadData):
         call()
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 5
         return "graph"
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5
     return "refused"
 
 

@@ -507,7 +507,7 @@ def survives(data: bytes) -> bool:
         read_graph(data, where="damaged")
     except BadData as error:
         problem = error.message
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5
     assert "\n" not in problem
     assert len(problem) < 5000
     return not problem
