@@ -88,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         f"`python benchmarks/folder.py MODEL PHOTOS --count {options.count}`, {time.strftime('%Y-%m-%d')}. "
         f"{machine.cpu}, {machine.cores} cores; load {machine.load:g} at the start. "
-        f"{len(sources)} photos, linked again.",
+        f"{len(sources)} photos, "
+        "linked again.",
         "",
         f"- one run: {full.seconds:.0f} s, {options.count / full.seconds:.0f} images/s",
         f"- killed with {begun:,} answers in the journal, then again: {first.seconds:.0f} s + {second.seconds:.0f} s",

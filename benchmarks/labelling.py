@@ -6,6 +6,7 @@ PHOTOS: a folder of JPEG files. Each route labels all of them once a round; roun
 timm's documented loop: `create_model`, `resolve_model_data_config`, `create_transform`, one image at a time, eager.
 ONNX Runtime: its defaults with 2 threads, fed by Pillow one image at a time (bicubic, short side 256, centre 224).
 Weights are random (one seed), statistics those of noise, the classifier scaled on the photos so that labels differ.
+Run it on a quiet machine: beside another busy process torch's two threads wait for each other (30 ms became 580).
 The bound is cores / (preparing a picture + answering it), each timed alone on one core in the same run.
 """
 
@@ -73,6 +74,7 @@ def rescaled(network: nn.Module, files: Sequence[Path]) -> nn.Module:
     """The network with a classifier whose logits have mean 0 and deviation 1 over the photos."""
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
     classifier = network.get_classifier()
+    torch.set_num_threads(1)
     with torch.inference_mode():
         logits = torch.cat([network(transform(Image.open(f).convert("RGB"))[None]) for f in files[:64]])
         classifier.weight.div_(logits.std(0)[:, None])

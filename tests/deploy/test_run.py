@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from deploy.conftest import LABELS, Trained
 
+import mobilenets
 from mobilenets.bundle import ModelFile, add_files, copy_model, synthetic_images
 from mobilenets.data import preprocess, read_image
-from mobilenets.deploy import Model, Prediction, load
+from mobilenets.deploy import Model, Prediction, facts_of, find_target, load
+from mobilenets.deploy.pictures import Tensor, batches
+from mobilenets.deploy.targets import has_module
+from mobilenets.deploy.tracing import Form, Source
 from mobilenets.deploy.trained import runner
 from mobilenets.errors import BadModelFile, MissingRuntime, UnknownName, UsageError, VerifyFailed
 from mobilenets.records import Calibration
@@ -239,3 +243,66 @@ def test_odd_files_all_get_an_answer(model: Model, shared: Path) -> None:
         assert answers[name].error.startswith(kind)
     pictures = synthetic_images(2, size_px=(32, 32))
     assert all(p.error is None for p in model.predict([data for _, data in pictures]))
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_a_file_that_prepares_pictures_itself(trained: Trained, model: Model, tmp_path: Path, name: str) -> None:
+    """ONNX takes pictures of any size, one at a time; LiteRT pixels of its own size. Same answers as without."""
+    target = find_target(name)
+    if not all(has_module(module) for module in target.export_modules):
+        pytest.skip(f"what exports to {name} is not installed")
+    record, form = trained.model.record, Form(with_preprocess=True)
+    facts = facts_of(record, precision="float32", weights_sha256=trained.model.weights_sha256)
+    source = Source(trained.network, trained.spec.name, ("logits",), 3, record.preprocess.size_px, form)
+    path = tmp_path / f"whole{target.suffix}"
+    target.export(source, path, facts=facts)
+    whole = mobilenets.load(path)
+    assert whole.inside == target.with_preprocess
+    assert whole.preprocess.dtype == "uint8"
+    files = [sample.file for sample in trained.dataset.val]
+    sizes = [np.zeros((30, 50, 3), np.uint8), np.zeros((50, 30, 3), np.uint8)]
+    for pictures in (files, sizes, [*files, *sizes]):
+        assert labels(whole.predict(pictures)) == labels(model.predict(pictures, fast=False))
+    assert labels(whole.predict(files * 4, workers=2)) == labels(model.predict(files)) * 4
+
+
+def test_batches_never_stack_pictures_of_different_sizes() -> None:
+    sizes = [(4, 4), (4, 4), (5, 4), (4, 4), (4, 4), (4, 4)]
+    items = [Tensor(str(i), np.full((*size, 3), i, np.uint8)) for i, size in enumerate(sizes)]
+    found = list(batches(items, 2))
+    assert [item.file for part, _ in found for item in part] == list("012345")
+    assert [batch.shape for _, batch in found] == [(2, 4, 4, 3), (1, 5, 4, 3), (2, 4, 4, 3), (1, 4, 4, 3)]
+
+
+def test_a_long_stream_answers_as_a_short_one(model: Model, trained: Trained) -> None:
+    files = [sample.file for sample in trained.dataset.val]
+    wanted = [labels(model.predict(file))[0] for file in files]
+    for workers, batch_size in ((1, 3), (3, 8), (2, 1)):
+        assert labels(model.predict(files * 4, workers=workers, batch_size=batch_size)) == wanted * 4
+
+
+def test_a_precision_that_is_not_there_is_named(trained: Trained) -> None:
+    assert load(trained.model.path, precision="float32").precision == "float32"
+    with pytest.raises(UsageError, match="no exported file in float16; it holds onnx in float32"):
+        load(trained.model.path, precision="float16")
+
+
+def test_a_bare_file_needs_one_runtime(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(trained.model.read("onnx/model.onnx"))
+    code = """
+import sys
+for name in (
+    "torch", "torchvision", "onnx", "onnxscript", "sklearn", "ray", "pyarrow", "simplejpeg", "click", "rich",
+    "safetensors", "ai_edge_litert", "openvino", "executorch",
+):
+    sys.modules[name] = None
+import mobilenets
+print(*(p.result.label for p in mobilenets.load(sys.argv[1]).predict(sys.argv[2:])))
+"""
+    files = [sample.file for sample in trained.dataset.val] * 2
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.onnx"), *map(str, files)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.split() == expected(trained, files)

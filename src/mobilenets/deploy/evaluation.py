@@ -45,9 +45,13 @@ def evaluate_model(
     parts, kept, done = [], [], 0
     threads = min(DECODERS, usable_cores())
     stream = tensors(
-        ((str(s.file), s.file) for s in samples), loaded.preprocess, workers=threads, ahead=2 * BATCH + threads
+        ((str(s.file), s.file) for s in samples),
+        loaded.preprocess,
+        workers=threads,
+        ahead=2 * BATCH + threads,
+        inside=loaded.inside,
     )
-    for items, batch in batches(stream, BATCH):
+    for items, batch in batches(stream, 1 if loaded.inside == "everything" else BATCH):
         if batch is not None:
             parts.append(as_arrays(loaded.session.run(batch)))
         for item in items:

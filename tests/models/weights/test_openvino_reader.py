@@ -367,7 +367,7 @@ def test_a_bin_that_was_cut_is_refused() -> None:
 
 
 def outcome(call: Callable[[], Graph]) -> str:
-    """ "graph" or "refused", within a second of work; anything else raises."""
+    """ "graph" or "refused", within seconds of work; anything else raises."""
     start = time.process_time()
     with contextlib.suppress(BadData):
         call()
