@@ -119,7 +119,7 @@ def test_another_graph_fails(trained: Trained, remade: Remade, twin: Callable[[o
 
 
 def test_the_limit_holds_where_it_stands(trained: Trained, remade: Remade) -> None:
-    """Biases moved by 3e-5 of the largest logit pass, by 3e-4 fail: the limit of 1e-4 is neither idle nor too tight."""
+    """Biases moved by 3e-5 of the largest logit pass, by 3e-4 fail: the limit of 2e-4 is neither idle nor too tight."""
     scale = float(np.abs(trained.model.golden().outputs[0]).max())
 
     def moved(by: float) -> Callable[[onnx.ModelProto], None]:

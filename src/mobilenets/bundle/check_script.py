@@ -10,7 +10,7 @@ import hashlib, importlib, json, pathlib, sys
 import numpy as np
 from PIL import Image, ImageOps
 
-HERE, LIMITS = pathlib.Path(__file__).resolve().parent, {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
+HERE, LIMITS = pathlib.Path(__file__).resolve().parent, {"float32": 2e-4, "float16": 1e-2, "bfloat16": 1e-1}
 
 def arrays(raw):  # safetensors: the length of a JSON header, the header, the numbers
     start = 8 + int.from_bytes(raw[:8], "little")

@@ -39,9 +39,9 @@ class Limits:
 
 
 LIMITS: dict[Precision, Limits] = {
-    # Float32 runtimes differ from torch by 5e-6 to 3e-5 (attention: 1e-4 with random weights, the worst case).
+    # Float32 runtimes differ from torch by 5e-6 to 3e-5; random weights, which amplify rounding, give up to 1e-4.
     # 999 of 1000 answers: two labels within the rounding of a tie may swap once in many pictures, of 16 none may.
-    "float32": Limits(max_relative_error=1e-4, agreement=0.999, metric_delta=0.001),
+    "float32": Limits(max_relative_error=2e-4, agreement=0.999, metric_delta=0.001),
     # Half the bytes: 11 bits of each weight remain, bfloat16 keeps 8 of each number on the way.
     "float16": Limits(max_relative_error=1e-2, agreement=0.99, metric_delta=0.005),
     "bfloat16": Limits(max_relative_error=1e-1, agreement=0.99, metric_delta=0.005),
