@@ -84,7 +84,10 @@ def leaves() -> list[Command]:
 
 def documented() -> list[str]:
     return list(
-        dict.fromkeys([c for page in PAGES for c in commands(page)] + [command.example for command in leaves()])
+        dict.fromkeys(
+            [line for page in PAGES for line in commands(page)]
+            + [line for command in leaves() for line in command.example.splitlines()]
+        )
     )
 
 

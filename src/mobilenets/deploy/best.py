@@ -8,22 +8,13 @@ from pathlib import Path
 from ..bundle import ModelFile
 from ..data import Dataset
 from ..errors import MissingRuntime, UsageError, VerifyFailed
-from ..records import Bench, Split
+from ..records import Bench, LeftOut, Split
 from .bench import bench_models
 from .exporting import Exported, export_model, seal_export, source_of
 from .targets import TARGETS, Precision, Target, find_target
 from .tracing import Source
 
 SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A target or precision that took no part, and why."""
-
-    target: str
-    precision: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +27,7 @@ class Best:
     exported: Exported
     bench: Bench
     tried: tuple[Exported, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[LeftOut, ...]
 
 
 def export_best(
@@ -57,11 +48,11 @@ def export_best(
     """
     source = source_of(model) if source is None else source
     tried: list[Exported] = []
-    skipped: list[Skipped] = []
+    skipped: list[LeftOut] = []
     with tempfile.TemporaryDirectory(prefix="mobilenets-best-") as folder:
         for row, precision in _candidates(precisions):
             if reason := _why_not(row, precision):
-                skipped.append(Skipped(row.name, precision, reason))
+                skipped.append(LeftOut(model.record.name, row.name, precision, reason))
                 continue
             if on_step is not None:
                 on_step(f"exporting and verifying {row.name} in {precision}")
@@ -72,7 +63,7 @@ def export_best(
                     model, target=row.name, precision=precision, source=source, data=data, split=split, out=place
                 )
             except UsageError as error:  # this target can't say this network
-                skipped.append(Skipped(row.name, precision, error.message))
+                skipped.append(LeftOut(model.record.name, row.name, precision, error.message))
                 continue
             tried.append(done)
         proved = [done for done in tried if done.passed]
@@ -107,7 +98,7 @@ def _why_not(row: Target, precision: Precision) -> str:
     return row.why_not_here(precision)
 
 
-def _complain(model: ModelFile, tried: list[Exported], skipped: list[Skipped]) -> None:
+def _complain(model: ModelFile, tried: list[Exported], skipped: list[LeftOut]) -> None:
     if tried:
         raise VerifyFailed(f"{model.path}: none of {len(tried)} exported files answers as the trained network does")
     first = skipped[0].reason if skipped else "no target was asked for"

@@ -24,6 +24,7 @@ from ..records import Structure
 from ..tasks.interface import Outputs
 from .embedded import Embedded, embedded_from_strings
 from .executorch_inspection import silent
+from .feeding import check_batch
 from .tracing import INPUT, Source, first_line, same_padded
 
 if TYPE_CHECKING:
@@ -253,12 +254,7 @@ class CoreMlSession:
         return Image.fromarray(np.ascontiguousarray(pixels))
 
     def _check(self, batch: NDArray[np.generic]) -> None:
-        fits = len(batch.shape) == len(self.input_shape) and all(
-            want in (None, have) for want, have in zip(self.input_shape, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype or 0 in batch.shape:
-            shape = ", ".join("N" if side is None else str(side) for side in self.input_shape)
-            raise BadData(f"{self.path}: takes {self.input_dtype} ({shape}), got {batch.dtype} {batch.shape}")
+        check_batch(batch, self.input_shape, self.input_dtype, where=self.path)
         size = batch.shape[1:3] if self.input_dtype == np.uint8 else batch.shape[2:4]
         if self.sizes and size not in self.sizes:
             sizes = ", ".join(f"{h}x{w}" for h, w in self.sizes)

@@ -25,6 +25,7 @@ from ..files import replacing
 from ..tasks.interface import Outputs
 from .embedded import Embedded, embedded_from_strings
 from .executorch_inspection import checked_bytes, flatc_found, inspect_executorch, silent
+from .feeding import check_batch
 from .tracing import Source, first_line, same_padded
 
 if TYPE_CHECKING:
@@ -300,12 +301,7 @@ class ExecuTorchSession:
         self.method = self.program = None
 
     def _check(self, batch: NDArray[np.generic]) -> None:
-        fits = len(batch.shape) == len(self.input_shape) and all(
-            want in (None, have) for want, have in zip(self.input_shape, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype or 0 in batch.shape:
-            shape = ", ".join("N" if side is None else str(side) for side in self.input_shape)
-            raise BadData(f"{self.path}: takes {self.input_dtype} ({shape}), got {batch.dtype} {batch.shape}")
+        check_batch(batch, self.input_shape, self.input_dtype, where=self.path)
         if self.bounds:
             first = 1 if self.input_dtype == np.uint8 else 2
             (h, w), (low, high) = batch.shape[first : first + 2], self.bounds

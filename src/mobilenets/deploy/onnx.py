@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadData, BadModelFile, MissingRuntime, MobilenetsError, UsageError
+from ..errors import BadModelFile, MissingRuntime, MobilenetsError, UsageError
 from ..files import replacing
 from ..records import Structure
 from ..tasks.interface import Outputs
 from .embedded import Embedded, embedded_from_strings
+from .feeding import check_batch
 from .inside import PREFIX, Resizing, put_inside
 from .tracing import Source, check_graph, first_line
 from .trained import as_arrays
@@ -234,12 +235,7 @@ class OnnxSession:
 
     def run(self, batch: NDArray[np.generic]) -> Outputs:
         """The outputs for a batch. Raises BadData for a batch of another shape or type; CheckFailed never."""
-        fits = len(batch.shape) == len(self.input_shape) and all(
-            want in (None, have) for want, have in zip(self.input_shape, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype or 0 in batch.shape:
-            shape = ", ".join("N" if side is None else str(side) for side in self.input_shape)
-            raise BadData(f"{self.path}: takes {self.input_dtype} ({shape}), got {batch.dtype} {batch.shape}")
+        check_batch(batch, self.input_shape, self.input_dtype, where=self.path)
         try:
             outputs = self.runtime.run(list(self.output_names), {self.input_name: batch})
         except _runtime_errors() as error:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadData, BadModelFile, MissingRuntime, MobilenetsError
+from ..errors import BadModelFile, MissingRuntime, MobilenetsError
 from ..files import replacing
 from ..records import Structure
 from ..tasks.interface import Outputs
 from .embedded import PREFIX, Embedded, embedded_from_strings
+from .feeding import check_batch
 from .inside import PREFIX as INSIDE
 from .onnx import fits_float16, graph_for
 from .tracing import Source, check_graph, first_line
@@ -224,12 +225,7 @@ class OpenvinoSession:
 
     def results(self, batch: NDArray[np.generic]) -> dict[str, NDArray[Any]]:
         """Every output by each of its names."""
-        fits = len(batch.shape) == len(self.input_shape) and all(
-            want in (None, have) for want, have in zip(self.input_shape, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype or 0 in batch.shape:
-            shape = ", ".join("N" if side is None else str(side) for side in self.input_shape)
-            raise BadData(f"{self.path}: takes {self.input_dtype} ({shape}), got {batch.dtype} {batch.shape}")
+        check_batch(batch, self.input_shape, self.input_dtype, where=self.path)
         try:
             request = self._idle.pop()  # a list's pop and append are whole: each thread has a request of its own
         except IndexError:

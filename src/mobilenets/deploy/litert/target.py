@@ -19,6 +19,7 @@ from ...errors import BadData, BadModelFile, MobilenetsError
 from ...files import replacing
 from ...tasks.interface import Outputs
 from ..embedded import Embedded, embedded_from_strings
+from ..feeding import check_batch
 from ..tracing import INPUT, Source, first_line
 from .file import REFUSALS, check_file, load, read_metadata
 from .graph import MAP, Value
@@ -127,12 +128,7 @@ class LiteRtSession:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _check(self, batch: NDArray[np.generic]) -> None:
-        fits = len(batch.shape) == len(self.input_shape) and all(
-            want in (None, have) for want, have in zip(self.input_shape, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype or 0 in batch.shape:
-            shape = ", ".join("N" if side is None else str(side) for side in self.input_shape)
-            raise BadData(f"{self.path}: takes {self.input_dtype} ({shape}), got {batch.dtype} {batch.shape}")
+        check_batch(batch, self.input_shape, self.input_dtype, where=self.path)
         if self.runners and batch.shape[1:3] not in self.runners:
             sizes = ", ".join(f"{h}x{w}" for h, w in self.runners)
             raise BadData(f"{self.path}: takes pictures of {sizes} (h x w), got {batch.shape[1]}x{batch.shape[2]}")
