@@ -48,8 +48,11 @@ def test_the_culprit_inside_the_file_is_named(
     assert (proof.passed, proof.culprit) == (False, culprit)
     assert proof.evidence
     assert "\n" not in proof.evidence
-    if culprit in ("colour_order", "precision"):
+    if culprit == "colour_order":
         assert proof.first_layer == "backbone.stem.conv.conv"
+    if culprit == "precision":  # half precision moves sums of 27 products by about the limit: here or a layer later
+        assert proof.first_layer is not None
+        assert proof.first_layer.startswith("backbone.stem.")
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,13 @@ SHORTER = (
     ("--epochs 20", "--epochs 1"),
     ("fit digits", "fit digits --epochs 1"),
     ("mobilenets bench", "mobilenets bench --rounds 3"),
+    ("--max-latency-ms 5 ", "--minutes 0.2 --max-latency-ms 5 "),
 )
 SHORTER_IN_PYTHON = (
     ("minutes=10", "minutes=0.05"),
     ("epochs=20", "epochs=1"),
     ("threads=(1, 2)", "threads=(1, 2), rounds=3"),
+    ("max_mb=10))", "max_mb=10), minutes=0.2)"),
 )
 # What begins a line of a shell block and is no command of ours, and who runs it.
 OTHERS = {

@@ -20,7 +20,8 @@ MISFITS = 5
 @options.command(
     "advise",
     example="mobilenets advise --max-latency-ms 5 --max-mb 10",
-    python="mobilenets.deploy.advise_networks(mobilenets.deploy.Budget(max_latency_ms=5, max_mb=10))",
+    python="from mobilenets.deploy import Budget, advise_networks\n"
+    "advise_networks(Budget(max_latency_ms=5, max_mb=10))",
 )
 @click.argument("networks", nargs=-1, type=options.NETWORK)
 @click.option("--max-latency-ms", type=float, help="The most that one image may take.")

@@ -22,7 +22,8 @@ BEST, ALL = "best", "all"
 @options.command(
     "export",
     example="mobilenets export runs/photos/model --target litert",
-    python="mobilenets.deploy.export_model(mobilenets.ModelFile.open('runs/photos/model'), target='litert')",
+    python="from mobilenets.deploy import export_model\n"
+    "export_model(mobilenets.ModelFile.open('runs/photos/model'), target='litert')",
 )
 @click.argument("model", type=options.PATH)
 @click.option("--target", required=True, help="onnx, litert, openvino, executorch, coreml; best for here; or all.")

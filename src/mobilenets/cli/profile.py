@@ -20,7 +20,7 @@ LAYERS = 15
 @options.command(
     "profile",
     example="mobilenets profile mobilenetv3_large --target onnx",
-    python="mobilenets.deploy.profile_model('mobilenetv3_large', target='onnx')",
+    python="from mobilenets.deploy import profile_model\nprofile_model('mobilenetv3_large', target='onnx')",
 )
 @click.argument("network", type=options.NETWORK)
 @click.option("--target", default="onnx", show_default=True, help="onnx or openvino: the runtimes that tell.")
