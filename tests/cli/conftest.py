@@ -1,11 +1,12 @@
 """The command line as a script sees it, a small data set, and one run of `fit` for all tests that need a model."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process."""
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run a command in this process; its log does not outlive the test."""
+    logger = logging.getLogger("mobilenets")
+    before = logger.handlers, logger.propagate, logger.level
 
     def call(*args: object) -> Answer:
         capsys.readouterr()
@@ -51,7 +54,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         out, err = capsys.readouterr()
         return Answer(code, out, err)
 
-    return call
+    yield call
+    logger.handlers, logger.propagate, level = before
+    logger.setLevel(level)
 
 
 def in_process_of_its_own(args: Sequence[object], *, cwd: Path | None = None, timeout_s: float = 120) -> Answer:

@@ -85,6 +85,7 @@ def test_a_place_that_cannot_be_written_is_one_line(run: Run, model: Path, tmp_p
     assert (tmp_path / "file").read_text() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
 def test_a_disk_that_fills_leaves_nothing_half_written(model: Path, tmp_path: Path) -> None:
     """The system refuses every byte past 100 kB of a file, as a full disk does."""

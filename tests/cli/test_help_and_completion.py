@@ -5,6 +5,7 @@ import pty
 import resource
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_help_opens_with_an_example_and_ends_with_python(run: Run, path: tuple[s
     lines = answer.stdout.splitlines()
     assert lines[0] == "Example:"
     assert f"mobilenets {' '.join(path)}" in lines[1]
-    assert answer.stdout.rstrip().endswith(command.python)
+    assert answer.stdout.rstrip().endswith(textwrap.indent(command.python, "  "))
     assert "--json" in answer.stdout
     assert all(param.help for param in command.params if param.param_type_name == "option")  # type: ignore[attr-defined]
 

@@ -58,7 +58,7 @@ class LeanReLU6(nn.ReLU6):
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return _Relu6.apply(x)  # type: ignore[no-any-return, no-untyped-call]  # torch's stub has no types here
-        return F.relu6(x, inplace=True)
+        return F.relu6(x, inplace=not torch.compiler.is_exporting())  # in place, an export takes twice as long
 
 
 def activation(act: Activation, channels: int) -> nn.Module | None:

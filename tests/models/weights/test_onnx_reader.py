@@ -124,6 +124,7 @@ def exported(spec: Spec | str, alpha: float | None, folder: Path) -> tuple[Netwo
     """A file of `mobilenets export`, whose norms are folded."""
     from mobilenets.deploy.embedded import Embedded
     from mobilenets.deploy.onnx import export_onnx
+    from mobilenets.deploy.tracing import Source
     from mobilenets.records import Calibration, Labels, Preprocess
 
     net = network(spec, alpha)
@@ -131,7 +132,8 @@ def exported(spec: Spec | str, alpha: float | None, folder: Path) -> tuple[Netwo
         name="tiny", network="tiny", task="classification", output_names=("logits",), labels=Labels(tuple("abcde")),
         preprocess=Preprocess((SIDE_PX, SIDE_PX)), calibration=Calibration(), precision="float32", weights_sha256="0",
     )  # fmt: skip
-    export_onnx(net, folder / "a.onnx", facts=facts, precision="float32")
+    source = Source(net, "tiny", ("logits",), 3, (SIDE_PX, SIDE_PX))
+    export_onnx(source, folder / "a.onnx", facts=facts, precision="float32")
     return net, (folder / "a.onnx").read_bytes()
 
 
