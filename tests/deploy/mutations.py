@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
 import torch
 from torch import nn
 
 from mobilenets.bundle import ModelFile
-from mobilenets.deploy import facts_of
+from mobilenets.deploy import Embedded, facts_of
 from mobilenets.deploy.targets import Target
 from mobilenets.deploy.tracing import PLAIN, Form, Source
 from mobilenets.models import load_exact, state_arrays
@@ -131,8 +132,8 @@ def _labels(spec: Spec) -> Labels:
 def mutants(model: ModelFile, network: nn.Module, target: Target, folder: Path) -> Iterator[Mutant]:
     """Every mutant of a model file as a file of `target`, whose facts are the right ones.
 
-    Those of the preparation of pictures are files with everything inside, where the target can write such, and say
-    themselves what they do.
+    Those of the preparation of pictures are ONNX files with everything inside: one that says itself what it does, and
+    one that says what the model wants.
     """
     record = model.record
     facts = facts_of(record, precision=target.precisions[0], weights_sha256=model.weights_sha256)
@@ -145,10 +146,22 @@ def mutants(model: ModelFile, network: nn.Module, target: Target, folder: Path) 
         path = folder / f"{number}{target.suffix}"
         target.export(source(mutate(copy.deepcopy(network), record.spec)), path, facts=facts)
         yield Mutant(name, culprit, path)
-    if target.with_preprocess != "everything":
+    if target.name != "onnx":
         return
+    form = Form(with_preprocess=True)
     for name, preprocess in in_the_preparation(record.preprocess).items():
         path = folder / f"{name.replace(' ', '_')}{target.suffix}"
-        form = Form(with_preprocess=True)
         target.export(source(network, form), path, facts=replace(facts, preprocess=preprocess))
         yield Mutant(name, "resize", path)
+        told = path.with_stem(f"{path.stem}_untold")
+        say(path, told, target.fed(facts, with_preprocess=True))
+        yield Mutant(f"{name}, untold", "resize", told)
+
+
+def say(path: Path, copy_at: Path, facts: Embedded) -> None:
+    """The same ONNX file with other facts in it."""
+    proto = onnx.load(path)
+    said = facts.as_strings()
+    for entry in proto.metadata_props:
+        entry.value = said.get(entry.key, entry.value)
+    onnx.save(proto, copy_at)

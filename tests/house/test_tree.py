@@ -71,7 +71,12 @@ def test_every_dependency_is_pinned_and_plain() -> None:
 
 IMPORTED_AS = {"scikit-learn": "sklearn", "pillow": "PIL"}
 # What an exporter or a checker loads by itself: no file of ours names it.
-USED_BY_OTHERS = {"onnxscript": "torch.onnx.export needs it", "ruff": "make check", "mypy": "make check"}
+USED_BY_OTHERS = {
+    "onnxscript": "torch.onnx.export needs it",
+    "pytest-xdist": "make test",
+    "ruff": "make check",
+    "mypy": "make check",
+}
 
 
 def test_every_dependency_is_used() -> None:

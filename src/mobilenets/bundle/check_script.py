@@ -4,8 +4,7 @@ This library writes and seals it, and never runs it.
 """
 
 CHECK_SCRIPT = '''\
-"""Checks this model file with NumPy, Pillow and a runtime alone: python check.py [FILE]. Ends with 1 on a difference.
-Every hash, the golden pictures against their tensors, and FILE (by default onnx/model.onnx) against golden outputs."""
+"""python check.py [FILE]: hashes, golden pictures, FILE (or onnx/model.onnx) on golden tensors; 1 on a difference."""
 import hashlib, importlib, json, pathlib, sys
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,7 +18,7 @@ def arrays(raw):  # safetensors: the length of a JSON header, the header, the nu
 
 def levels(file, p, tensor):  # 0..255 between picture and tensor; None: that takes more than Pillow's filters and modes
     image, (h, w), ratio = ImageOps.exif_transpose(Image.open(file)), p["size_px"], p["crop_ratio"]
-    (width, height), size, x, y = image.size, (w, h), 0, 0
+    way, (width, height), size = Image.Resampling[p["interpolation"].upper()], image.size, (w, h)
     if not p["antialias"] or p["colour"] == "grey" or image.mode not in ("RGB", "L") or "transparency" in image.info:
         return None
     if p["fit"] == "central_then_stretch":
@@ -29,8 +28,9 @@ def levels(file, p, tensor):  # 0..255 between picture and tensor; None: that ta
     elif p["fit"] == "short_then_crop":
         size = (int(w / ratio + 1e-6), int(h / ratio + 1e-6))
         size = (max(size[0], size[1] * width // height), max(size[1], size[0] * height // width))
-        x, y = round((size[0] - w) / 2), round((size[1] - h) / 2)
-    pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling[p["interpolation"].upper()]))
+    x, y = round((size[0] - w) / 2), round((size[1] - h) / 2)
+    first = size if p["fit"] == "short_then_crop" else (size[0], image.height)  # columns first, as before Pillow 13
+    pixels = np.asarray(image.convert("RGB").resize(first, way).resize(size, way))
     pixels = pixels[y : y + h, x : x + w, :: -1 if p["colour"] == "bgr" else 1]
     made = (pixels / np.float32(255) - np.float32(p["mean"])) / np.float32(p["std"])
     return np.abs(made.transpose(2, 0, 1) - tensor).max() * 255 * max(p["std"])

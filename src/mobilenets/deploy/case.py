@@ -1,6 +1,6 @@
 """What a verification holds against each other: an exported file that is loaded, and the network it came from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What is verified: an opened model file with its golden vectors, one loaded export of it, and its limits."""
+    """What is verified: an opened model file with its golden vectors, one loaded export of it, and its limits.
+
+    golden: what the file is held against: the model's golden vectors, or `seen_inside`. prepare: what a file with
+    everything inside makes of pictures (N, H, W, 3), None for the others.
+    """
 
     model: ModelFile
     golden: Golden
@@ -89,6 +93,22 @@ class Case:
     session: Session
     limits: Limits
     reference: Reference
+    prepare: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None
+
+    def seen_inside(self) -> "Case":
+        """Of a file with everything inside: its golden tensors are those that it makes of the golden pictures itself,
+        the outputs the trained network's for them, so that the network in it is held to the limits of any other.
+
+        Raises: MissingRuntime where nothing here can run the trained network; BadModelFile.
+        """
+        case = replace(self, prepare=self.target.prepared_by(self.path))
+        made = case.tensors(self.golden.encoded)
+        return replace(case, golden=replace(self.golden, inputs=made, outputs=self.witness()(made)))
+
+    def tensors(self, pictures: Sequence[ImageSource]) -> NDArray[np.float32]:
+        """What the file itself makes of pictures (N, C, h, w)."""
+        assert self.prepare is not None
+        return np.concatenate([self.prepare(read_image(picture)[None]) for picture in pictures])
 
     @property
     def inside(self) -> Inside:

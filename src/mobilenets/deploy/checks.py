@@ -134,6 +134,16 @@ def check_preprocess(golden: Golden, record: Preprocess) -> tuple[Check, NDArray
     return Check("preprocess", levels <= PIXEL_LEVELS, levels, PIXEL_LEVELS, detail), made
 
 
+def check_inside(made: NDArray[np.float32], golden: Golden, record: Preprocess) -> Check:
+    """Whether a file that prepares pictures itself makes the golden tensors of the golden pictures."""
+    if made.shape != golden.inputs.shape:
+        detail = f"makes tensors {made.shape} of the golden pictures, the model {golden.inputs.shape}"
+        return Check("inside", False, math.inf, PIXEL_LEVELS, detail)
+    levels = float(np.abs(made.astype(np.float64) - golden.inputs).max()) * 255 * max(record.std)
+    detail = f"the pixels it prepares differ by up to {levels:.3g} of 255 levels"
+    return Check("inside", levels <= PIXEL_LEVELS, levels, PIXEL_LEVELS, detail)
+
+
 def check_answers(golden: Golden, record: ModelRecord) -> Check:
     """Whether the golden outputs still say what the trained network said: a moved list of labels says otherwise."""
     try:

@@ -22,7 +22,6 @@ from .case import Case
 from .checks import PIXEL_LEVELS, SAME_NETWORK, pixel_levels, relative_errors
 from .onnx import layers_onnx
 from .suspects import FIELDS, IMAGENET, SCALES, Suspect, picture_changes, suspects
-from .tracing import Source
 from .trained import Arrays
 
 FEW = 4
@@ -32,6 +31,8 @@ FAR_BETTER = 3.0
 CLOSE_LEVELS = 4.0
 """Mean difference of pixels up to which another decoder may have made them; another filter or crop differs by more."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+POINTWISE = ("Add", "Clip", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid")
+"""What runtimes fuse into the weighted operator before it, which then has the name of this one's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,15 @@ def find_culprit(case: Case, checks: Sequence[Check], exact: Arrays | None, stru
     if exact is None:
         return _by_shape(case, failed["shapes"])
     wrong_outputs = not {"logits", "data_logits", "batch"}.isdisjoint(failed)
-    layer, ours, operator = (None, False, "")
+    layer, ours, weighted = None, False, False
     if wrong_outputs and np.isfinite(np.concatenate([array.ravel() for array in exact])).all():
-        layer, ours, operator = _first_layer(case)
+        layer, ours, weighted = _first_layer(case)
     tries = (
+        (lambda: _by_pictures(case, case.golden, "the file prepares pictures")) if "inside" in failed else None,
         (lambda: _by_outputs(case, exact)) if "logits" in failed else None,
-        (lambda: _by_pictures(case)) if "preprocess" in failed else None,
+        (lambda: _by_pictures(case, case.model.golden(), "the golden tensors were made"))
+        if "preprocess" in failed
+        else None,
         (lambda: _by_preprocess_facts(case)) if "metadata" in failed else None,
         (lambda: _by_labels(case)) if {"labels", "answers"} & failed.keys() else None,
         (lambda: _by_weights(case, failed)),
@@ -67,7 +71,7 @@ def find_culprit(case: Case, checks: Sequence[Check], exact: Arrays | None, stru
     for attempt in tries:
         if attempt is not None and (found := attempt()) is not None:
             return replace(found, first_layer=layer)
-    if "logits" in failed and ours and operator in WEIGHTED:
+    if "logits" in failed and ours and weighted:
         words = f"the file has the layers of the trained network, and from {layer} on other weights in them"
         return Finding("stale_weights", words, layer)
     first = next(iter(failed.values()))
@@ -88,7 +92,8 @@ def _by_outputs(case: Case, exact: Arrays) -> Finding | None:
     run = case.reference.run(beside=case.path)
     if run is None:
         return None
-    gap, _ = relative_errors(golden.outputs, run(golden.inputs))
+    kept = golden if case.prepare is None else case.model.golden()
+    gap, _ = relative_errors(kept.outputs, run(kept.inputs))
     if gap > SAME_NETWORK:
         words = f"the weights in the model file give other golden outputs than it holds (relative error {gap:.1e})"
         return Finding("stale_weights", words)
@@ -103,8 +108,7 @@ def _by_outputs(case: Case, exact: Arrays) -> Finding | None:
     if best is None:
         return None
     error = _error(best[1], every, exact)
-    allowed = max(limit, allowance(case)) if case.inside == "everything" else limit
-    if error > allowed or error * FAR_BETTER > unchanged:
+    if error > limit or error * FAR_BETTER > unchanged:
         return None
     words = (
         f"the file answers as the trained network would {best[1].words}: relative error {error:.1e}, "
@@ -139,24 +143,13 @@ def column_order(reference: NDArray[Any], outputs: NDArray[Any], limit: float) -
     return f"{sum(m != 0 for m in moved)} of {classes} classes elsewhere, class {first} in column {places[first]}"
 
 
-def allowance(case: Case) -> float:
-    """How far outputs may be off where the file prepares pictures itself: as far as the trained network's own answers
-    move when every pixel of the golden tensors is off by the levels that `check_preprocess` allows, up or down at
-    random. Raises MissingRuntime where nothing can run the network."""
-    record, golden = case.model.record.preprocess, case.golden
-    std = np.array(record.std, np.float32)[:, None, None]
-    signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0], np.float32), golden.inputs.shape)
-    moved = (golden.inputs + signs * np.float32(PIXEL_LEVELS / 255) / std).astype(np.float32)
-    return case.limits.max_relative_error + relative_errors(golden.outputs, case.witness()(moved))[0]
-
-
 # --- pictures -----------------------------------------------------------------------------------------------------
 
 
-def _by_pictures(case: Case) -> Finding | None:
+def _by_pictures(case: Case, golden: Golden, made_by: str) -> Finding | None:
     """Which other preprocessing makes the golden tensors of the golden pictures: the record has another than was used
-    in training, or pictures are decoded otherwise here."""
-    record, golden = case.model.record.preprocess, case.golden
+    in training or is inside the file, or pictures are decoded otherwise here. made_by: whose tensors, in words."""
+    record = case.model.record.preprocess
     try:
         pictures = [read_image(data) for data in golden.encoded]
     except UnreadableImage as error:
@@ -164,17 +157,19 @@ def _by_pictures(case: Case) -> Finding | None:
     for culprit, words, other in _other_records(case, record):
         levels, _ = pixel_levels(golden, pictures, other)
         if levels <= PIXEL_LEVELS:
-            return Finding(culprit, f"the golden tensors were made with {words}: pixels within {levels:.2g} levels")
+            return Finding(culprit, f"{made_by} with {words}: pixels within {levels:.2g} levels")
     levels, _ = pixel_levels(golden, list(_not_turned(golden)), record)
     if levels <= PIXEL_LEVELS:
-        return Finding("exif", "the golden tensors were made of pictures whose orientation tag was not obeyed")
+        return Finding("exif", f"{made_by} without obeying their orientation tags")
     shifted = replace(record, layout="nhwc" if record.layout == "nchw" else "nchw")
     made = np.stack([preprocess(picture, shifted) for picture in pictures])
     if made.size == golden.inputs.size and np.allclose(made.ravel(), golden.inputs.ravel(), atol=1e-3):
-        return Finding(
-            "layout", f"the golden tensors are laid out as {shifted.layout}, the record says {record.layout}"
-        )
+        return Finding("layout", f"{made_by} laid out as {shifted.layout}, the record says {record.layout}")
     levels, mean = pixel_levels(golden, pictures, record)
+    if mean <= CLOSE_LEVELS and case.prepare is not None:
+        return Finding(
+            "resize", f"{made_by} with pixels that are {mean:.2g} levels off on average, {levels:.0f} at most"
+        )
     if mean <= CLOSE_LEVELS:
         words = f"pixels are {mean:.2g} levels off on average, {levels:.0f} at most: decoded by another decoder"
         return Finding("decoder", words)
@@ -296,17 +291,21 @@ def _by_shape(case: Case, check: Check) -> Finding:
 # --- layers -------------------------------------------------------------------------------------------------------
 
 
-def _first_layer(case: Case) -> tuple[str | None, bool, str]:
+def _first_layer(case: Case) -> tuple[str | None, bool, bool]:
     """The first layer of the file whose output departs from the trained network's by more than the limit, None where
-    that can't be seen; whether the file has the network's layers; and the operator of that layer.
+    that can't be seen; whether the file has the network's layers; and whether that layer has weights.
 
     The network is traced to a graph whose values have the names that all formats keep; both answer one golden picture.
     """
     source = case.reference.source
     if source is None or not case.target.layers:
-        return None, False, ""
+        return None, False, False
     try:
-        wanted, operators = _layers(source, case.golden.inputs[:1])
+        proto = source.graph()
+        with TemporaryDirectory(prefix="mobilenets-trace-") as folder:
+            path = Path(folder, "reference.onnx")
+            path.write_bytes(proto.SerializeToString())
+            wanted = dict(layers_onnx(path, case.golden.inputs[:1]))
         fed = case.inputs(case.golden.inputs[:1], case.golden.encoded[:1])[0]
         shared, layer = 0, None
         for name, values in case.target.layers_of(case.path, fed):
@@ -316,14 +315,14 @@ def _first_layer(case: Case) -> tuple[str | None, bool, str]:
                 if layer is None and relative_errors((want,), (values,))[0] > case.limits.max_relative_error:
                     layer = name
     except (MobilenetsError, ModuleNotFoundError):  # no exporter, no way to look inside: the outputs have to do
-        return None, False, ""
-    return layer, 2 * shared > len(wanted), operators.get(layer or "", "")
+        return None, False, False
+    return layer, 2 * shared > len(wanted), layer in _of_weights(proto)
 
 
-def _layers(source: Source, batch: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """The network's own values by name, and the operator that makes each."""
-    proto = source.graph()
-    with TemporaryDirectory(prefix="mobilenets-trace-") as folder:
-        path = Path(folder, "reference.onnx")
-        path.write_bytes(proto.SerializeToString())
-        return dict(layers_onnx(path, batch)), {node.output[0]: node.op_type for node in proto.graph.node}
+def _of_weights(proto: Any) -> set[str]:
+    """The values that operators with weights make, and what runtimes fuse into these."""
+    found: set[str] = set()
+    for node in proto.graph.node:
+        if node.op_type in WEIGHTED or (node.op_type in POINTWISE and found.intersection(node.input)):
+            found.add(node.output[0])
+    return found

@@ -7,7 +7,7 @@ back into float32 when it loads them.
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,19 @@ def layers_onnx(path: Path, batch: NDArray[np.generic]) -> Iterator[tuple[str, N
     values = as_arrays(session.run(batch))
     place = {name: index for index, name in enumerate(session.output_names)}
     yield from ((name, values[place[name]]) for name in names)
+
+
+def preparing_onnx(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The part of a file that prepares pictures, alone. Raises: BadModelFile for a file that has none."""
+    onnx = _package()
+    proto = _parsed(path)
+    made = [node.output[0] for node in proto.graph.node if _inside(node.name)]
+    if not made:
+        raise BadModelFile(f"{path}: says that it prepares pictures itself, and holds nothing that does")
+    del proto.graph.output[:]
+    proto.graph.output.append(onnx.ValueInfoProto(name=made[-1]))
+    session = _opened(path, proto.SerializeToString(), threads=1, as_written=True)
+    return lambda pictures: np.asarray(session.run(pictures), np.float32)
 
 
 def inspect_onnx(path: Path, *, precision: "Precision") -> Structure:

@@ -9,7 +9,7 @@ import logging
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,6 +200,25 @@ def layers_openvino(path: Path, batch: NDArray[np.generic]) -> Iterator[tuple[st
     session = _compiled(path, model, facts, threads=1)
     results = session.results(batch)
     yield from ((name, results[name]) for name in names)
+
+
+def preparing_openvino(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The part of a file that prepares pictures, alone. Raises: BadModelFile for a file that has none."""
+    openvino = _package()
+    model, facts = _read(path)
+    inside = _inside(model)
+    made = [node for node in model.get_ordered_ops() if node.get_friendly_name() in inside and _is_read(node, inside)]
+    if len(made) != 1:
+        raise BadModelFile(f"{path}: says that it prepares pictures itself, and holds nothing that does")
+    part = openvino.Model([made[0].output(0)], model.get_parameters(), "preprocess")
+    compiled = _compiled(path, part, facts, threads=1).compiled
+    return lambda pictures: np.array(compiled(pictures)[0], np.float32)
+
+
+def _is_read(node: Any, inside: set[str]) -> bool:
+    """Whether an operator of the network reads what a part of the preprocessing makes."""
+    readers = [place.get_node() for out in node.outputs() for place in out.get_target_inputs()]
+    return any(reader.get_friendly_name() not in inside for reader in readers)
 
 
 # --- running ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import preprocess, read_image
 from ..records import Culprit, Preprocess
 from .case import Case
 from .tracing import Source
@@ -83,14 +82,6 @@ def suspects(case: Case, run: Run, source: Source | None) -> Iterator[Suspect]:
                 return runner(make())(case.golden.inputs[indices])
 
             yield Suspect(culprit, f"with {words}", otherwise)
-    if case.inside == "everything":
-        for culprit, words, record in picture_changes(case.model.record.preprocess):
-
-            def prepared(indices: Indices, record: Preprocess = record) -> Arrays:
-                pictures = [read_image(case.golden.encoded[index]) for index in indices]
-                return run(np.stack([preprocess(picture, record) for picture in pictures]))
-
-            yield Suspect(culprit, f"were pictures prepared with {words}", prepared)
 
 
 def tensor_changes(

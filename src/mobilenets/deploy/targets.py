@@ -87,6 +87,9 @@ class Layers(Protocol):
         ...
 
 
+Preparer = Callable[[Path], Callable[[NDArray[np.uint8]], NDArray[np.float32]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One row of the table.
@@ -96,9 +99,9 @@ class Target:
     with_preprocess: how much of the preprocessing a file can do itself.
     run_extra, export_extra: the extras of this library that bring what running and exporting need ("": the core).
     run_modules, export_modules: what must be importable for each. systems: `sys.platform` values where it runs.
-    exporter, opener, inspector, probe, layers: names in `module`, resolved when called, so that no runtime is imported
-    before it is used; a probe runs a tiny graph in the runtime and raises what the runtime raises; layers is empty
-    where the runtime does not show its inner tensors.
+    exporter, opener, inspector, probe, layers, preparer: names in `module`, resolved when called, so that no runtime is
+    imported before it is used; a probe runs a tiny graph in the runtime and raises what the runtime raises; layers is
+    empty where the runtime does not show its inner tensors, preparer where no file holds all of the preprocessing.
     """
 
     name: str
@@ -118,6 +121,7 @@ class Target:
     inspector: str
     probe: str
     layers: str = ""
+    preparer: str = ""
 
     def file_name(self, precision: Precision) -> str:
         """Where an export lies inside a model file."""
@@ -184,6 +188,12 @@ class Target:
         layers: Layers = self._resolved(self.layers)
         return layers(path, batch)
 
+    def prepared_by(self, path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+        """What a file with everything inside makes of pictures (N, H, W, 3): the tensors (N, C, h, w) that go into its
+        network. Raises: BadModelFile for a file that holds no such part."""
+        preparer: Preparer = self._resolved(self.preparer)
+        return preparer(path)
+
     def try_runtime(self) -> None:
         """Run a tiny graph in the runtime. Raises what stands in the way."""
         probe: Callable[[], None] = self._resolved(self.probe)
@@ -239,6 +249,7 @@ TARGETS: dict[str, Target] = {
             inspector="inspect_onnx",
             probe="probe_onnx",
             layers="layers_onnx",
+            preparer="preparing_onnx",
         ),
         Target(
             name="litert",
@@ -277,6 +288,7 @@ TARGETS: dict[str, Target] = {
             inspector="inspect_openvino",
             probe="probe_openvino",
             layers="layers_openvino",
+            preparer="preparing_openvino",
         ),
         Target(
             name="executorch",

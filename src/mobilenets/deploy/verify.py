@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bundle import ModelFile, ModelRecord
+from ..bundle import Golden, ModelFile, ModelRecord
 from ..bundle.manifest import MANIFEST
 from ..data import Dataset, open_dataset, with_labels
 from ..errors import BadData, MissingRuntime, UsageError, VerifyFailed
@@ -24,6 +24,7 @@ from .checks import (
     check_answers,
     check_batches,
     check_facts,
+    check_inside,
     check_metric,
     check_outputs,
     check_preprocess,
@@ -31,7 +32,7 @@ from .checks import (
     check_structure,
     relative_errors,
 )
-from .culprit import allowance, find_culprit
+from .culprit import find_culprit
 from .machine import usable_cores
 from .pictures import batches, tensors
 from .targets import TARGETS, find_target, target_of
@@ -95,7 +96,10 @@ def verify_model(
         return Verification(
             row.name, name, False, 0, np.inf, np.inf, 0.0, tuple(found), finding.culprit, finding.evidence
         )
-    more, exact, compared = _golden_checks(case)
+    if case.inside == "everything":
+        case = case.seen_inside()
+        found.append(check_inside(case.golden.inputs, golden, record.preprocess))
+    more, exact, compared = _golden_checks(case, golden)
     found += more
     if data is not None:
         dataset = with_labels(data if isinstance(data, Dataset) else open_dataset(data), record.labels)
@@ -184,14 +188,13 @@ def require_verified(verification: Verification | None) -> Verification:
     raise VerifyFailed(f"{verification.file}: {first.name}: {first.detail}{more}")
 
 
-def _golden_checks(case: Case) -> tuple[list[Check], Arrays, Compared]:
-    """The golden tensors through the runtime, and the golden files from their bytes on."""
+def _golden_checks(case: Case, kept: Golden) -> tuple[list[Check], Arrays, Compared]:
+    """The golden tensors through the runtime, and the golden files from their bytes on. kept: the model's own."""
     golden, record = case.golden, case.model.record
     limit = case.limits.max_relative_error
     exact = case.answers(golden.inputs, golden.encoded)
-    preprocessing, made = check_preprocess(golden, record.preprocess)
-    allowed = allowance(case) if case.inside == "everything" else limit
-    found = [preprocessing, check_outputs("logits", golden.outputs, exact, allowed)]
+    preprocessing, made = check_preprocess(kept, record.preprocess)
+    found = [preprocessing, check_outputs("logits", golden.outputs, exact, limit)]
     if case.inside != "everything":
         found.append(check_batches(case.session, case.inputs(golden.inputs, golden.encoded)[0], exact, limit))
     place = {label: index for index, label in enumerate(record.labels.ids)}
@@ -211,7 +214,7 @@ def _data_checks(
     """Labelled image files through the trained network and through the exported file."""
     require_torch("the trained network")
     run = case.witness()
-    limit = allowance(case) if case.inside == "everything" else case.limits.max_relative_error
+    limit = case.limits.max_relative_error
     samples = dataset.split(split)
     reference: list[Arrays] = []
     outputs: list[Arrays] = []
@@ -222,8 +225,8 @@ def _data_checks(
     for items, batch in batches(stream, BATCH):
         kept += [item.error is None for item in items]
         if batch is not None:
-            reference.append(run(batch))
             readable = [s.file for s, item in zip(samples[done:], items, strict=False) if item.error is None]
+            reference.append(run(batch if case.prepare is None else case.tensors(readable)))
             outputs.append(case.answers(batch, readable))
         done += len(items)
         if on_progress is not None:
