@@ -29,7 +29,6 @@ import torch
 from deployed_networks import NETWORKS, SIDE_PX, filled
 from numpy.typing import NDArray
 
-from mobilenets import import_model
 from mobilenets.bundle import ModelFile
 from mobilenets.deploy import find_target
 from mobilenets.deploy.best import export_best
@@ -37,6 +36,7 @@ from mobilenets.deploy.embedded import as_fed
 from mobilenets.deploy.machine import has_bfloat16, this_machine
 from mobilenets.deploy.run import load
 from mobilenets.deploy.trained import runner, trained_network
+from mobilenets.importing import Changes, import_model
 
 Floats = NDArray[np.float32]
 Run = Callable[[], Floats]
@@ -104,7 +104,7 @@ def theirs(name: str, x: torch.Tensor, folder: Path, litert: Path | None) -> Ite
 
 def ours(name: str, x: Floats, folder: Path) -> tuple[str, Run, Run]:
     """What `import` and `export --target best` make of timm's weights; loaded twice."""
-    made = import_model(folder / f"{name}.pth", out=folder / name)
+    made = import_model(folder / f"{name}.pth", out=folder / name, changes=Changes(resolution_px=(SIDE_PX, SIDE_PX)))
     model = ModelFile.open(Path(made.model))
     best = export_best(model, max_seconds=60.0)
     exported, target = best.exported, find_target(best.exported.target)
@@ -205,7 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     for name in options.networks.split(","):
         sys.stderr.write(f"{name}\n")
-        lines += compare(name, rounds=options.rounds, litert=options.litert)
+        for line in compare(name, rounds=options.rounds, litert=options.litert):
+            sys.stderr.write(f"{line}\n")
+            lines.append(line)
     if options.shared is not None:
         lines += ["", "## Really trained networks", "", *trained(options.shared)]
     text = "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ The bound is cores / (preparing a picture + answering it), each timed alone on o
 """
 
 import argparse
+import sys
 import tempfile
 import time
 import warnings
@@ -185,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in options.networks.split(","):
-        lines += compare(name, files, rounds=options.rounds, target=options.target)
+        for line in compare(name, files, rounds=options.rounds, target=options.target):
+            sys.stderr.write(f"{line}\n")
+            lines.append(line)
     if not any(isa.endswith("_bf16") for isa in machine.isa):
         lines += ["", "This CPU has no bfloat16 arithmetic: that row was not measured."]
     text = "\n".join(lines) + "\n"
