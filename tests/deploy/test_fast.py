@@ -1,7 +1,7 @@
-"""The fast image path: the same pixels, levels within 2 of Pillow's, and not taken unless the gate has passed."""
+"""The fast image paths: the same pixels, levels within 2 of Pillow's, and not taken unless the gate has passed."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from deploy.conftest import Trained
 from PIL import Image
 
 from mobilenets.data import read_image
-from mobilenets.data.preprocessing import fit_picture
+from mobilenets.data.preprocessing import fit_picture, normalise, resize_kept
 from mobilenets.deploy import Model, fast, load
-from mobilenets.errors import MissingRuntime, UnreadableImage
+from mobilenets.errors import UnreadableImage
 from mobilenets.records import Preprocess
 
 RECORDS = [
@@ -70,11 +70,27 @@ def test_levels_are_within_two(jpegs: list[Path], record: Preprocess) -> None:
     off, total = 0, 0
     for file in jpegs:
         image = read_image(file)
-        slow, quick = fit_picture(image, record), fit_picture(image, record, resize=fast.resize)
+        slow, quick = fit_picture(image, record), fit_picture(image, record, resize=fast.resize_by_torch)
         apart = np.abs(slow.astype(np.int16) - quick)
         assert apart.max() <= fast.LEVELS
         off, total = off + int((apart > 0).sum()), total + apart.size
     assert off / total < 0.05, "0.35 % with AVX-512; torch's bilinear filter under AVX2 rounds otherwise: 3.4 %"
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr", "grey"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_torch_normalises_to_the_bit(colour: Any, layout: Any, dtype: Any) -> None:
+    three = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean, std = three if colour != "grey" else ((0.5,), (0.25,))
+    record = Preprocess((16, 16), colour=colour, layout=layout, dtype=dtype, mean=mean, std=std)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    for picture in (noise, noise[3:19, 5:21]):
+        assert np.array_equal(fast.normalise_by_torch(picture, record), normalise(picture, record))
+
+
+TORCH = fast.Way("torch", fast.resize_by_torch, fast.normalise_by_torch)
+PILLOW = fast.Way("pillow", resize_kept)
 
 
 @dataclass
@@ -89,16 +105,31 @@ class Contrary:
         return np.roll(self.inner.run(batch), 1 if self.calls > fast.GATE_PICTURES else 0, axis=1)
 
 
-def test_the_gate(trained: Trained, jpegs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", [TORCH, PILLOW], ids=lambda way: way.name)
+def test_the_gate(way: fast.Way, trained: Trained, jpegs: list[Path]) -> None:
     model = load(trained.model.path, threads=1)
     pictures = [*jpegs, *jpegs]
-    assert fast.gate(pictures, model.preprocess, model.session, model.decoding)
-    assert not fast.gate([], model.preprocess, model.session, model.decoding)
-    assert not fast.gate([b"bad"], model.preprocess, model.session, model.decoding)
-    assert not fast.gate(pictures, model.preprocess, Contrary(model.session), model.decoding)
-    real = fast.resize
-    monkeypatch.setattr(fast, "resize", lambda image, size, record: real(image, size, record)[::-1])
-    assert not fast.gate(pictures, model.preprocess, model.session, model.decoding)
+    assert fast.gate(way, pictures, model.preprocess, model.session, model.decoding)
+    assert not fast.gate(way, [], model.preprocess, model.session, model.decoding)
+    assert not fast.gate(way, [b"bad"], model.preprocess, model.session, model.decoding)
+    assert not fast.gate(way, pictures, model.preprocess, Contrary(model.session), model.decoding)
+    upside_down = replace(way, resize=lambda image, window, record: way.resize(image, window, record)[::-1])
+    assert not fast.gate(upside_down, pictures, model.preprocess, model.session, model.decoding)
+
+
+def test_which_way_a_stream_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(pictures: int, *, asked: bool = False, record: Preprocess = RECORDS[0]) -> str | None:
+        way = fast.way_for(record, pictures, asked=asked)
+        return None if way is None else way.name
+
+    monkeypatch.setattr(fast, "_torch_is_imported", lambda: True)
+    assert (name(199), name(200), name(1, asked=True), fast.look_ahead()) == (None, "torch", "torch", 200)
+    monkeypatch.setattr(fast, "_torch_is_imported", lambda: False)
+    assert (name(200), name(2000), name(1, asked=True), fast.look_ahead()) == ("pillow", "torch", "torch", 2000)
+    monkeypatch.setattr(fast, "has_module", lambda module: module != "torch")
+    assert (name(199), name(2000), name(1, asked=True), fast.look_ahead()) == (None, "pillow", "pillow", 200)
+    for other in ({"interpolation": "nearest"}, {"antialias": False}):
+        assert name(2000, record=replace(RECORDS[0], **other)) is None
 
 
 def answers(model: Model, files: list[Path], **how: Any) -> list[dict[str, object]]:
@@ -115,15 +146,29 @@ def test_it_is_taken_where_it_is_proved(trained: Trained, jpegs: list[Path], mon
     assert [a["label"] for a in answers(model, jpegs, fast=True)] == [a["label"] for a in slow]
     assert set(jpegs) <= set(used)
     used.clear()
-    monkeypatch.setattr(fast, "LONG_WITH_TORCH", 20)
+    monkeypatch.setattr(fast, "LONG", 20)
     answers(model, jpegs)
     assert not used
     answers(model, jpegs * 2)
     assert set(jpegs) <= set(used)
     used.clear()
     monkeypatch.setattr(fast, "gate", lambda *_: False)
-    assert answers(model, jpegs, fast=True) == slow
+    refused = load(trained.model.path, threads=1)
+    assert answers(refused, jpegs, fast=True) == slow
     assert not used
-    monkeypatch.setattr("mobilenets.deploy.run.has_module", lambda name: False)
-    with pytest.raises(MissingRuntime, match="torch"):
+
+
+def test_the_golden_pictures_are_asked_once(
+    trained: Trained, jpegs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = fast.gate
+    monkeypatch.setattr(fast, "gate", lambda *given: asked.append(given) or real(*given))
+    model = load(trained.model.path, threads=1)
+    for _ in range(3):
         answers(model, jpegs, fast=True)
+    assert len(asked) == 1
+    bare = load(trained.model.local("onnx/model.onnx"), threads=1)
+    for _ in range(2):  # other pictures could say otherwise
+        answers(bare, jpegs, fast=True)
+    assert len(asked) == 3

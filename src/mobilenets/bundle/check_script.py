@@ -29,8 +29,8 @@ def levels(file, p, tensor):  # 0..255 between picture and tensor; None: that ta
         size = (int(w / ratio + 1e-6), int(h / ratio + 1e-6))
         size = (max(size[0], size[1] * width // height), max(size[1], size[0] * height // width))
     x, y = round((size[0] - w) / 2), round((size[1] - h) / 2)
-    first = size if p["fit"] == "short_then_crop" else (size[0], image.height)  # columns first, as before Pillow 13
-    pixels = np.asarray(image.convert("RGB").resize(first, way).resize(size, way))
+    columns = image.convert("RGB").resize((size[0], image.height), way)  # first, as every Pillow before 13
+    pixels = np.asarray(columns.resize(size, way))
     pixels = pixels[y : y + h, x : x + w, :: -1 if p["colour"] == "bgr" else 1]
     made = (pixels / np.float32(255) - np.float32(p["mean"])) / np.float32(p["std"])
     return np.abs(made.transpose(2, 0, 1) - tensor).max() * 255 * max(p["std"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--target", help="Run the exported file for this target; by default the first that runs here.")
 @click.option("--precision", help="Of the exported file, e.g. float32.")
 @click.option("--threads", type=click.IntRange(min=1), help="Cores to use.  [all]")
-@click.option("--fast/--no-fast", default=None, help="Resize with torch, if proved.  [in long streams]")
+@click.option("--fast/--no-fast", default=None, help="Prepare pictures a faster way, if proved.  [in long streams]")
 @click.option("-o", "--out", type=options.PATH, help="Write .csv, .json, .jsonl or .parquet; can be resumed.")
 def predict_command(
     shell: Shell,

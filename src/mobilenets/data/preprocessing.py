@@ -1,11 +1,13 @@
 """The Preprocess record applied: from pixels to the array a network is fed, the same for every runner.
 
-Pillow resizes (its antialiased filters are the reference that torchvision and timm evaluate with); sampling without
-antialiasing, as OpenCV and TensorFlow do it, is done here in numpy.
+Pillow resizes (its antialiased filters are the reference that torchvision and timm evaluate with), columns first and
+then rows, as it always did before release 13 and torch does: since then it takes first what it finds cheaper, which in
+tall pictures moves sharp edges by some levels. Sampling without antialiasing, as OpenCV and TensorFlow do it, is done
+here in numpy.
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -27,10 +29,24 @@ _GIANT = 16
 """A resized picture of more than this many times the pixels that are kept is not made whole."""
 
 _Array = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
-_Box = tuple[float, float, float, float]
 
-Resize = Callable[[NDArray[np.uint8], tuple[int, int], Preprocess], NDArray[np.uint8]]
-"""Another way to resize: (image (H, W, 3), the (h, w) wanted, the record with its interpolation) to uint8 (h, w, 3)."""
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is kept of a resized image. full_px: (h, w) of all of it; size_px: (h, w) of what is kept."""
+
+    full_px: tuple[int, int]
+    size_px: tuple[int, int]
+    top: int = 0
+    left: int = 0
+
+    def of(self, resized: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """That part of the whole resized image (full_h, full_w, C)."""
+        return resized[self.top : self.top + self.size_px[0], self.left : self.left + self.size_px[1]]
+
+
+Resize = Callable[[NDArray[np.uint8], Window, Preprocess], NDArray[np.uint8]]
+"""A way to resize: (image (H, W, 3), what is kept of it, the record with its interpolation) to uint8 (h, w, 3)."""
 
 
 def preprocess(image: NDArray[np.uint8], record: Preprocess) -> _Array:
@@ -64,8 +80,9 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess, *, resize: Resize 
     resize: what does it instead of Pillow, with the same cuts; levels are its own.
 
     "short_then_crop": scaled so that it just covers size / crop_ratio (rounded down; the long side too), then the
-        centre. Equal to torchvision's Resize and CenterCrop. Where the whole resized picture would have more than
-        16 times the pixels that are kept (1 x 5000), only the kept part is computed; levels may differ by a few.
+        centre. Equal to torchvision's Resize and CenterCrop (which leave the order of rows and columns to Pillow).
+        Where the whole resized picture would have more than 16 times the pixels that are kept (1 x 5000), only the
+        kept part is computed; levels may differ by one or two.
     "central_then_stretch": the central crop_ratio of height and width (rounded to whole pixels; TensorFlow's
         central_crop rounds the rim instead, and keeps up to a pixel more), then resized, aspect not kept.
     "stretch": the whole picture resized; crop_ratio plays no part.
@@ -75,20 +92,17 @@ def fit_picture(image: NDArray[np.uint8], record: Preprocess, *, resize: Resize 
             f"preprocess wants a uint8 image (H, W, 3) as read_image gives it, not {image.dtype} {image.shape}"
         )
     height, width = image.shape[:2]
+    window = Window(record.size_px, record.size_px)
     match record.fit:
         case "short_then_crop":
-            return _cover_then_crop(image, record, resize)
+            window = _cover_then_crop(height, width, record)
         case "central_then_stretch":
             h, w = max(round(height * record.crop_ratio), 1), max(round(width * record.crop_ratio), 1)
             top, left = (height - h) // 2, (width - w) // 2
-            inner = image[top : top + h, left : left + w]
-            if resize is not None:
-                return resize(inner, record.size_px, record)
-            return _resample(inner, (0, 0, inner.shape[1], inner.shape[0]), record.size_px, record)
+            image = image[top : top + h, left : left + w]
         case "stretch":
-            if resize is not None:
-                return resize(image, record.size_px, record)
-            return _resample(image, (0, 0, width, height), record.size_px, record)
+            pass
+    return (_resize if resize is None else resize)(image, window, record)
 
 
 def normalise(picture: NDArray[np.uint8], record: Preprocess) -> _Array:
@@ -109,22 +123,12 @@ def normalise(picture: NDArray[np.uint8], record: Preprocess) -> _Array:
         case "int8":
             return np.ascontiguousarray(ordered ^ 0x80).view(np.int8)
         case "float32":
-            table = _table(record.mean, record.std)
-            axis = 0 if record.layout == "nchw" else 2
-            floats = np.empty(ordered.shape, np.float32)
-            for values, plane, out in zip(
-                table, np.moveaxis(ordered, axis, 0), np.moveaxis(floats, axis, 0), strict=True
-            ):
-                out[...] = values[plane]
+            shape = (-1, 1, 1) if record.layout == "nchw" else (-1,)
+            floats = ordered.astype(np.float32, order="C")  # in torchvision's order: / 255, - mean, / std
+            floats /= np.float32(255)
+            floats -= np.array(record.mean, np.float32).reshape(shape)
+            floats /= np.array(record.std, np.float32).reshape(shape)
             return floats
-
-
-@lru_cache(maxsize=64)
-def _table(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """(C, 256): the float of each pixel value, computed in float32 in torchvision's order: / 255, - mean, / std."""
-    values = np.arange(256, dtype=np.float32) / np.float32(255)
-    means, stds = np.array(mean, np.float32)[:, None], np.array(std, np.float32)[:, None]
-    return (values[None] - means) / stds
 
 
 def _channels(record: Preprocess) -> int:
@@ -137,8 +141,7 @@ def _channels(record: Preprocess) -> int:
     return wanted
 
 
-def _cover_then_crop(image: NDArray[np.uint8], record: Preprocess, resize: Resize | None) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
+def _cover_then_crop(height: int, width: int, record: Preprocess) -> Window:
     want_h, want_w = record.size_px
     # 224 / (224 / 232) is 231.99999999999997 in floats and means 232.
     cover_h, cover_w = (int(side / record.crop_ratio + 1e-6) for side in record.size_px)
@@ -146,38 +149,45 @@ def _cover_then_crop(image: NDArray[np.uint8], record: Preprocess, resize: Resiz
         full_h, full_w = cover_h, cover_h * width // height
     else:
         full_h, full_w = cover_w * height // width, cover_w
-    top, left = round((full_h - want_h) / 2), round((full_w - want_w) / 2)
-    if full_h * full_w <= _GIANT * want_h * want_w:
-        rows, columns = slice(top, top + want_h), slice(left, left + want_w)
-        if resize is not None:
-            return resize(image, (full_h, full_w), record)[rows, columns]
-        return _resample(image, (0, 0, width, height), (full_h, full_w), record)[rows, columns]
-    x, y = width / full_w, height / full_h
-    box = (left * x, top * y, min((left + want_w) * x, width), min((top + want_h) * y, height))
-    return _resample(image, box, (want_h, want_w), record)
+    return Window((full_h, full_w), record.size_px, round((full_h - want_h) / 2), round((full_w - want_w) / 2))
 
 
-def _resample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], record: Preprocess) -> NDArray[np.uint8]:
-    """The part `box` of `image` at `size_px`, uint8 (h, w, 3); a pixel's centre is at half-integers."""
+def _resize(image: NDArray[np.uint8], window: Window, record: Preprocess) -> NDArray[np.uint8]:
+    """The reference: what the whole resized image has in the window."""
+    (h, w), (full_h, full_w) = window.size_px, window.full_px
     if record.interpolation != "nearest" and not record.antialias:
-        return _sample(image, box, size_px, record)
+        return _sample(image, window, record)
+    if full_h * full_w > _GIANT * h * w:
+        return resize_kept(image, window, record)
     picture, interpolation = Image.fromarray(image), _FILTERS[record.interpolation]
-    if record.fit != "short_then_crop" and interpolation != Image.Resampling.NEAREST:
-        # Columns first, as Pillow did before release 13, and torch does: since then it takes what it finds cheaper
-        # first, and where a picture shrinks one way and grows the other that moves sharp edges by up to 14 levels.
-        picture = picture.resize((size_px[1], picture.height), interpolation)
-        return np.asarray(picture.resize(size_px[::-1], interpolation))
-    return np.asarray(picture.resize(size_px[::-1], interpolation, box=box))
+    columns = picture.resize((full_w, picture.height), interpolation)
+    columns = columns.crop((window.left, 0, window.left + w, picture.height))
+    rows = np.asarray(columns.resize((w, full_h), interpolation))
+    return rows[window.top : window.top + h]
 
 
-def _sample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], record: Preprocess) -> NDArray[np.uint8]:
+def resize_kept(image: NDArray[np.uint8], window: Window, record: Preprocess) -> NDArray[np.uint8]:
+    """As the reference with Pillow's filters, computing only what is kept, in 0.6 of the time: positions are rounded
+    otherwise, which on 200 photos moves 0.05 % (bilinear) and 0.007 % (bicubic) of the levels, by 1 or 2."""
+    (h, w), (full_h, full_w) = window.size_px, window.full_px
+    height, width = image.shape[:2]
+    x, y = width / full_w, height / full_h
+    first, last = window.top * y, min((window.top + h) * y, height)
+    margin = 3 * max(y, 1)  # as far as any filter reaches, and more
+    above, below = max(int(first - margin), 0), min(int(last + margin) + 1, height)
+    picture, interpolation = Image.fromarray(image[above:below]), _FILTERS[record.interpolation]
+    box = (window.left * x, 0, min((window.left + w) * x, width), below - above)
+    columns = picture.resize((w, below - above), interpolation, box=box)
+    return np.asarray(columns.resize((w, h), interpolation, box=(0, first - above, w, last - above)))
+
+
+def _sample(image: NDArray[np.uint8], window: Window, record: Preprocess) -> NDArray[np.uint8]:
     """Plain interpolation between the 2 or 4 nearest pixels of each axis, edges repeated, rounded to nearest."""
-    left, top, right, bottom = box
-    rows, row_weights = _taps(top, bottom, size_px[0], image.shape[0], record)
-    columns, column_weights = _taps(left, right, size_px[1], image.shape[1], record)
-    total = np.zeros((*size_px, 3), np.float32)
+    rows, row_weights = _taps(window.full_px[0], window.top, window.size_px[0], image.shape[0], record)
+    columns, column_weights = _taps(window.full_px[1], window.left, window.size_px[1], image.shape[1], record)
+    total = np.zeros((*window.size_px, 3), np.float32)
     for row, row_weight in zip(rows, row_weights, strict=True):
-        line = np.zeros((*size_px, 3), np.float32)
+        line = np.zeros((*window.size_px, 3), np.float32)
         for column, column_weight in zip(columns, column_weights, strict=True):
             line += image[row[:, None], column] * column_weight[:, None]
         total += line * row_weight[:, None, None]
@@ -186,10 +196,11 @@ def _sample(image: NDArray[np.uint8], box: _Box, size_px: tuple[int, int], recor
 
 
 def _taps(
-    start: float, stop: float, count: int, length: int, record: Preprocess
+    full: int, start: int, count: int, length: int, record: Preprocess
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each of `count` outputs along an axis of `length`: source indices and weights, both (taps, count)."""
-    centre = start + (np.arange(count) + 0.5) * ((stop - start) / count) - 0.5
+    """For `count` outputs from `start` on, of `full` along an axis of `length`: source indices and weights, both
+    (taps, count); a pixel's centre is at half-integers."""
+    centre = (np.arange(start, start + count) + 0.5) * (length / full) - 0.5
     first = np.floor(centre).astype(np.int64)
     part = centre - first
     if record.interpolation == "bilinear":

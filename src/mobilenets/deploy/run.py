@@ -7,7 +7,7 @@ against the trained network, fed by the preprocess record and read by the calibr
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from ..records import Calibration, Labels, Preprocess
 from ..tasks import Decoding, Result, decoding
 from . import fast as fast_path
 from .embedded import Inside
+from .fast import Way
 from .machine import usable_cores
 from .pictures import Picture, Pictures, Prepare, Tensor, batches, in_order, listed, prepared, preparing
-from .targets import TARGETS, Session, find_target, has_module, target_of
+from .targets import TARGETS, Session, find_target, target_of
 
 BATCH = 8
 """Batch 8 gives up to 40 % more images a second than batch 1 (measured with V3-Large on two cores)."""
@@ -51,6 +52,15 @@ class Prediction:
         return {"file": self.file, "error": self.error} if self.result is None else self.result.as_dict(self.file)
 
 
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """What a model keeps from one stream to the next: sessions that no worker uses, and which fast ways its
+    golden pictures let pass."""
+
+    idle: list[Session] = field(default_factory=list)
+    ways: dict[str, bool] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A model ready to answer; made by `load`. Safe to use from several threads.
@@ -71,6 +81,7 @@ class Model:
     source: Path
     identity: str
     reopen: Callable[[], Session]
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False)
 
     def predict(
         self,
@@ -91,13 +102,12 @@ class Model:
             workers: threads that take a batch each from its files to its answers, on one core; by default as many as
                 there are cores, at most 8. Two batches or fewer are decoded by these threads, at most 4, and answered
                 by the runtime's own.
-            fast: whether the fast image path (fast.py: torch resizes) may be taken. None: for streams that repay the
-                import of torch, where it is installed. True: for any. In both cases only once its gate has passed:
-                pixels within 2 levels and the same answers, on the model's golden pictures or the stream's first 16.
+            fast: whether a fast image path (fast.py: by torch where it is installed) may be taken. None: for streams
+                that repay it. True: for any. In both cases only once its gate has passed: pixels within 2 levels and
+                the same answers, on the model's golden pictures or the stream's first 16.
 
         A picture that can't be read does not stop the others: its prediction carries the error.
-        Raises: UsageError for what is no picture at all; CheckFailed where the network answers NaN; MissingRuntime
-            for fast=True without torch.
+        Raises: UsageError for what is no picture at all; CheckFailed where the network answers NaN.
         """
         return tuple(self.predict_stream(source, top=top, batch_size=batch_size, workers=workers, fast=fast))
 
@@ -131,8 +141,6 @@ class Model:
         threads = usable_cores() if workers is None else workers
         if min(top, batch_size, threads) < 1:
             raise UsageError(f"top, batch_size and workers must be at least 1, not {top}, {batch_size} and {threads}")
-        if fast and not has_module("torch"):
-            raise MissingRuntime.extra("the fast image path needs torch, which", "train")
         size = 1 if self.inside == "everything" else batch_size
         first = list(islice(pictures, 2 * batch_size))
         if before + len(first) < 2 * batch_size and not fast:
@@ -162,7 +170,7 @@ class Model:
         """Each worker takes `chunk` pictures from their files to their answers, on a session of its own with one
         thread: no core ever waits for another, and the most pictures a second come out."""
         first, prepare, starting = self._way(first, rest, fast, before)
-        idle: list[Session] = []  # a list's pop and append are whole: no session is used by two workers at once
+        idle = self._kept.idle  # a list's pop and append are whole: no session is used by two workers at once
 
         def work(part: tuple[_Named, ...]) -> list[Prediction]:
             try:
@@ -188,21 +196,30 @@ class Model:
         Only paths are looked at ahead: of pictures in memory nobody knows how many may be held.
         """
         slow = preparing(self.preprocess, self.inside)
-        quick = fast_path.preparing_fast(self.preprocess) if self.inside != "everything" and fast is not False else None
-        enough = fast_path.worthwhile()
-        if quick is None or enough is None:
+        if self.inside == "everything" or fast is False:
             return first, slow, None
-        if not fast:
-            while first and before + len(first) < enough and isinstance(first[-1][1], (str, os.PathLike)):
-                if (one := next(rest, None)) is None:
-                    break
-                first.append(one)
-            if before + len(first) < enough:
-                return first, slow, None
-        proofs = self._golden() or (picture for _, picture in first if not hasattr(picture, "read"))
-        if not fast_path.gate(proofs, self.preprocess, self.session, self.decoding):
+        while (
+            not fast
+            and first
+            and before + len(first) < fast_path.look_ahead()
+            and isinstance(first[-1][1], (str, os.PathLike))
+            and (one := next(rest, None)) is not None
+        ):
+            first.append(one)
+        way = fast_path.way_for(self.preprocess, before + len(first), asked=bool(fast))
+        if way is None or not self._proved(way, [p for _, p in first if not hasattr(p, "read")]):
             return first, slow, None
-        return first, quick, fast_path.one_thread_each
+        return first, way.preparing(self.preprocess), way.starting
+
+    def _proved(self, way: Way, pictures: Sequence[Picture]) -> bool:
+        """Whether a fast way passes its gate: on the golden pictures, once; without any, on these."""
+        if way.name not in self._kept.ways:
+            golden = self._golden()
+            passed = fast_path.gate(way, golden or pictures, self.preprocess, self.session, self.decoding)
+            if not golden:
+                return passed
+            self._kept.ways[way.name] = passed
+        return self._kept.ways[way.name]
 
     def _golden(self) -> tuple[bytes, ...]:
         """The golden pictures that came with the model; none with a bare exported file."""
