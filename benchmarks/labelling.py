@@ -33,6 +33,7 @@ from mobilenets.deploy import Model, load
 from mobilenets.deploy import fast as fast_path
 from mobilenets.deploy.machine import this_machine, usable_cores
 from mobilenets.deploy.pictures import Prepare, preparing
+from mobilenets.deploy.run import BATCH
 from mobilenets.deploy.targets import has_module
 from mobilenets.importing import import_model
 
@@ -105,7 +106,7 @@ def prepared_ms(prepare: Prepare, files: Sequence[Path]) -> float:
     return min(times)
 
 
-def answered_ms(model: Model, batch: int = 8) -> float:
+def answered_ms(model: Model, batch: int = BATCH) -> float:
     """Milliseconds of one core for an image in the network, in the batches of a long stream."""
     session, record = model.reopen(), model.preprocess
     shape = (record.channels, *record.size_px) if record.layout == "nchw" else (*record.size_px, record.channels)
