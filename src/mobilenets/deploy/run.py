@@ -103,8 +103,8 @@ class Model:
             top: how many labels each answer tells, best first.
             batch_size: pictures that go through the network at once.
             workers: threads that take a batch each from its files to its answers, on one core; by default as many as
-                there are cores, at most 8. Fewer than four batches are decoded by these threads, at most 4, and answered
-                by the runtime's own.
+                there are cores, at most 8. Of fewer than four batches the pictures are decoded by these threads, at
+                most 4, and answered by the runtime's own.
             fast: whether a fast image path (fast.py: by torch where it is installed) may be taken. None: for streams
                 that repay it. True: for any. In both cases only once its gate has passed: pixels within 2 levels and
                 the same answers, on the model's golden pictures or the stream's first 16.
