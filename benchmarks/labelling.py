@@ -157,6 +157,7 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
         prepares = [*(way.preparing(record) for way in ways), preparing(record)]
         network_ms, cores = answered_ms(model), usable_cores()
         parts = {route: prepared_ms(prepare, files) for route, prepare in zip(list(routes)[2:], prepares, strict=True)}
+    refused = [way for way, passed in model._kept.ways.items() if not passed]
     speed = {route: len(files) / float(np.median(seconds)) for route, seconds in times.items()}
     reference = answers["timm's loop"]
     lines, timm_speed = [], speed["timm's loop"]
@@ -171,6 +172,8 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
             f"{speed[route] / speed['ONNX Runtime + Pillow']:.2f} | {same:.1%} of {len(set(reference))} labels | "
             f"{bound} |"
         )
+    if refused:
+        lines.append(f"| {name} | refused by the gate, so Pillow's way was taken: {', '.join(refused)} | | | | | |")
     return lines
 
 

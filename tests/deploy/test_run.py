@@ -121,7 +121,7 @@ def test_a_stream_is_lazy_and_bounded(model: Model) -> None:
     stream = model.predict_stream(endless(), batch_size=4, workers=2)
     first = next(stream)
     assert first.result is not None
-    assert asked <= 2 * 4 + 2 + 4
+    assert asked == 4 * 4  # until it is known to be a long one
     tracemalloc.start()
     for _ in range(200):
         next(stream)

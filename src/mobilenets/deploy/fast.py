@@ -82,10 +82,12 @@ def one_thread_each() -> None:
     torch.set_num_threads(1)
 
 
-def gate(way: Way, pictures: Iterable[Picture], record: Preprocess, session: Session, decoding: Decoding) -> bool:
+def gate(
+    way: Way, pictures: Iterable[Picture], record: Preprocess, session: Session, decoding: Decoding
+) -> bool | None:
     """Whether the first 16 readable pictures stay within 2 levels and get the same answers the fast way.
 
-    False too where not one of them can be read: nothing is proved then.
+    None where not one of them can be read: nothing is proved then.
     """
     slow, fast = [], []
     for picture in pictures:
@@ -100,7 +102,7 @@ def gate(way: Way, pictures: Iterable[Picture], record: Preprocess, session: Ses
         if len(slow) == GATE_PICTURES:
             break
     if not slow:
-        return False
+        return None
     answers = [[as_arrays(session.run(values[None])) for values in made] for made in (slow, fast)]
     one, two = (as_outputs([np.concatenate(column) for column in zip(*made, strict=True)]) for made in answers)
     return decoding.agreement(one, two) == 1.0

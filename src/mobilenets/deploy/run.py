@@ -57,8 +57,8 @@ class Prediction:
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """What a model keeps from one stream to the next: sessions that no worker uses, and which fast ways its
-    golden pictures let pass."""
+    """What a model keeps from one stream to the next: sessions that no worker uses, and which fast ways have
+    passed their gate."""
 
     idle: list[Session] = field(default_factory=list)
     ways: dict[str, bool] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Model:
                 most 4, and answered by the runtime's own.
             fast: whether a fast image path (fast.py: by torch where it is installed) may be taken. None: for streams
                 that repay it. True: for any. In both cases only once its gate has passed: pixels within 2 levels and
-                the same answers, on the model's golden pictures or the stream's first 16.
+                the same answers, on the model's golden pictures or the first stream's first 16.
 
         A picture that can't be read does not stop the others: its prediction carries the error.
         Raises: UsageError for what is no picture at all; CheckFailed where the network answers NaN.
@@ -215,18 +215,21 @@ class Model:
         return first, way.preparing(self.preprocess), way.starting
 
     def _proved(self, way: Way, pictures: Sequence[Picture]) -> bool:
-        """Whether a fast way passes its gate: on the golden pictures, once; without any, on these."""
+        """Whether a fast way passes its gate, asked once: on the golden pictures, or on these where they are synthetic
+        (nothing photographed looks like them) or where there are none."""
         if way.name not in self._kept.ways:
-            golden = self._golden()
-            passed = fast_path.gate(way, golden or pictures, self.preprocess, self.session, self.decoding)
-            if not golden:
-                return passed
+            passed = fast_path.gate(way, self._golden() or pictures, self.preprocess, self.session, self.decoding)
+            if passed is None:
+                return False
             self._kept.ways[way.name] = passed
         return self._kept.ways[way.name]
 
     def _golden(self) -> tuple[bytes, ...]:
         """The golden pictures that came with the model; none with a bare exported file."""
-        return () if _is_exported(self.source) else ModelFile.open(self.source).golden().encoded
+        if _is_exported(self.source):
+            return ()
+        golden = ModelFile.open(self.source).golden()
+        return () if golden.index.kind == "synthetic" else golden.encoded
 
     def _answers(self, items: Sequence[Tensor], outputs: object, top: int) -> Iterator[Prediction]:
         """The predictions for a run of pictures; outputs: of those among them that could be read."""
