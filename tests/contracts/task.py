@@ -87,7 +87,7 @@ def check_metric_equals_hand_worked(row: TaskRow, case: TaskCase) -> None:
 
 
 def check_agreement(row: TaskRow, case: TaskCase) -> None:
-    """1 with itself, the known share with another truth, the same in both directions."""
+    """1 with itself, the known share with another truth, the same in both directions; 1 where all may be a tie."""
     decoding = row.load_decoding()
     one = decoding.encode(case.targets, labels=case.labels)
     two = decoding.encode(case.others, labels=case.labels)
@@ -95,6 +95,7 @@ def check_agreement(row: TaskRow, case: TaskCase) -> None:
     found = decoding.agreement(one, two)
     assert abs(found - case.shared) < 1e-9, f"{row.name}: agreement {found}, should be {case.shared}"
     assert decoding.agreement(two, one) == found, f"{row.name}: agreement depends on the order"
+    assert decoding.agreement(one, two, tie=2.0) == 1.0, f"{row.name}: a tie is no agreement"
 
 
 def check_json(row: TaskRow, case: TaskCase) -> None:

@@ -94,6 +94,14 @@ def test_agreement_counts_equal_answers_and_never_a_nan() -> None:
         DECODING.agreement(a, b[:2])
 
 
+def test_a_tie_may_be_broken_either_way() -> None:
+    a = np.array([[10.0, 9.99, 0.0], [10.0, 9.8, 0.0], [0.0, 5.0, 1.0]])
+    b = np.array([[9.98, 10.0, 0.0], [9.9, 10.0, 0.0], [0.0, 5.0, 1.0]])
+    assert DECODING.agreement(a, b) == pytest.approx(1 / 3)
+    assert DECODING.agreement(a, b, tie=0.005) == DECODING.agreement(b, a, tie=0.005) == pytest.approx(2 / 3)
+    assert DECODING.agreement(a, np.where(b == 10.0, np.nan, b), tie=0.005) == pytest.approx(1 / 3)
+
+
 def test_a_result_is_a_checked_value_and_its_json() -> None:
     answer = Classification("a", (("a", 0.6), ("b", 0.4)), ("A", "B"), -3.0)
     assert from_json(Classification, to_json(answer)) == answer

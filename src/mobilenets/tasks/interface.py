@@ -107,8 +107,11 @@ class Decoding(Protocol):
         """The primary metric in 0..1, larger is better: what `best` is chosen by."""
         ...
 
-    def agreement(self, a: Outputs, b: Outputs) -> float:
-        """The share of images to which two sets of outputs give the same answer, in 0..1."""
+    def agreement(self, a: Outputs, b: Outputs, *, tie: float = 0.0) -> float:
+        """The share of images to which two sets of outputs give the same answer, in 0..1.
+
+        tie: answers that are this close in both, as a part of the largest output, may stand for each other.
+        """
         ...
 
     def calibrate(self, outputs: Outputs, targets: Targets, *, split: Split) -> Calibration:

@@ -84,8 +84,10 @@ class ClassificationDecoding:
         """Top-1 in 0..1."""
         return evaluation.top1
 
-    def agreement(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    def agreement(self, a: NDArray[np.floating], b: NDArray[np.floating], *, tie: float = 0.0) -> float:
         """The share of images with the same top-1; an image with a NaN or an infinity in either never agrees.
+
+        tie: two classes that are this close in both, as a part of the largest value, may stand for each other.
 
         Shapes: float (N, K) twice. Raises BadData where the shapes differ or N is 0.
         """
@@ -93,7 +95,12 @@ class ClassificationDecoding:
         if one.shape != two.shape or one.ndim != 2 or not one.size:
             raise BadData(f"agreement: want two (N, K) arrays of one shape, got {one.shape} and {two.shape}")
         whole = np.isfinite(one).all(1) & np.isfinite(two).all(1)
-        return float(np.mean(whole & (one.argmax(1) == two.argmax(1))))
+        first, second, every = one.argmax(1), two.argmax(1), np.arange(len(one))
+        same = first == second
+        if tie:
+            gaps = np.maximum(one.max(1) - one[every, second], two.max(1) - two[every, first])
+            same |= gaps <= tie * max(np.abs(values[whole]).max(initial=0.0) for values in (one, two))
+        return float(np.mean(whole & same))
 
     def calibrate(self, outputs: NDArray[np.floating], targets: NDArray[np.integer], *, split: Split) -> Calibration:
         """Temperature and energy threshold fitted on labelled images: see calibration.py.
