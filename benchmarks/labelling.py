@@ -28,7 +28,6 @@ from deployed_networks import SIDE_PX, filled
 from PIL import Image
 from torch import nn
 
-from mobilenets.data.preprocessing import resize_kept
 from mobilenets.deploy import Model, load
 from mobilenets.deploy import fast as fast_path
 from mobilenets.deploy.machine import this_machine, usable_cores
@@ -152,9 +151,9 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
                 start = time.perf_counter()
                 routes[route]()
                 times[route].append(time.perf_counter() - start)
-        ways = fast_path.Way("torch", fast_path.resize_by_torch, fast_path.normalise_by_torch), fast_path.Way(
-            "pillow", resize_kept)  # fmt: skip
-        prepares = [*(way.preparing(record) for way in ways), preparing(record)]
+        by_torch, by_pillow = fast_path.ways_for(record, len(files), asked=True)
+        taken = by_torch if model._kept.ways[by_torch.name] else by_pillow
+        prepares = [taken.preparing(record), by_pillow.preparing(record), preparing(record)]
         network_ms, cores = answered_ms(model), usable_cores()
         parts = {route: prepared_ms(prepare, files) for route, prepare in zip(list(routes)[2:], prepares, strict=True)}
     refused = [way for way, passed in model._kept.ways.items() if not passed]
@@ -173,7 +172,7 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
             f"{bound} |"
         )
     if refused:
-        lines.append(f"| {name} | refused by the gate, so Pillow's way was taken: {', '.join(refused)} | | | | | |")
+        lines.append(f"| {name} | refused by the gate, so the next way was taken: {', '.join(refused)} | | | | | |")
     return lines
 
 

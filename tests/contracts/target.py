@@ -1,5 +1,6 @@
 """The contract of a deployment target: what every row of the targets table must do, whoever wrote it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,15 +90,19 @@ def _check_refusals(target: Target, facts: Embedded, path: Path, folder: Path) -
         with pytest.raises(BadData) as caught:
             session.run(bad)
         assert str(path) in caught.value.message
-    data = path.read_bytes()
     damaged = folder / f"damaged{target.suffix}"
+    victim = damaged
+    if path.is_dir():  # a package: the network is the largest file in it
+        shutil.copytree(path, damaged)
+        victim = max((file for file in damaged.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    data = (path if path.is_file() else victim).read_bytes()
     for content in (b"", b"no network", data[: len(data) // 2]):
-        damaged.write_bytes(content)
+        victim.write_bytes(content)
         with pytest.raises(BadModelFile) as refused:
             target.open(damaged)
         assert "\n" not in refused.value.message
         assert str(damaged) in refused.value.message
-    damaged.unlink()
+    victim.unlink()
     with pytest.raises(BadModelFile):
         target.open(damaged)
     with pytest.raises(UsageError, match="threads"):

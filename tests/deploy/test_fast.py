@@ -95,14 +95,15 @@ PILLOW = fast.Way("pillow", resize_kept)
 
 @dataclass
 class Contrary:
-    """A session that answers another class whenever a level differs: no picture made otherwise passes with it."""
+    """A session that answers another class from some picture on: none that is made otherwise passes with it."""
 
     inner: Any
+    good: int
     calls: int = 0
 
     def run(self, batch: np.ndarray) -> Any:
         self.calls += 1
-        return np.roll(self.inner.run(batch), 1 if self.calls > fast.GATE_PICTURES else 0, axis=1)
+        return np.roll(self.inner.run(batch), 1 if self.calls > self.good else 0, axis=1)
 
 
 @pytest.mark.parametrize("way", [TORCH, PILLOW], ids=lambda way: way.name)
@@ -112,24 +113,27 @@ def test_the_gate(way: fast.Way, trained: Trained, jpegs: list[Path]) -> None:
     assert fast.gate(way, pictures, model.preprocess, model.session, model.decoding)
     for nothing in ([], [b"bad"]):
         assert fast.gate(way, nothing, model.preprocess, model.session, model.decoding) is None
-    assert not fast.gate(way, pictures, model.preprocess, Contrary(model.session), model.decoding)
+    assert not fast.gate(way, pictures, model.preprocess, Contrary(model.session, len(pictures)), model.decoding)
     upside_down = replace(way, resize=lambda image, window, record: way.resize(image, window, record)[::-1])
     assert not fast.gate(upside_down, pictures, model.preprocess, model.session, model.decoding)
 
 
 def test_which_way_a_stream_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def name(pictures: int, *, asked: bool = False, record: Preprocess = RECORDS[0]) -> str | None:
-        way = fast.way_for(record, pictures, asked=asked)
-        return None if way is None else way.name
+    def names(pictures: int, *, asked: bool = False, record: Preprocess = RECORDS[0]) -> str:
+        return ", ".join(way.name for way in fast.ways_for(record, pictures, asked=asked))
 
     monkeypatch.setattr(fast, "_torch_is_imported", lambda: True)
-    assert (name(199), name(200), name(1, asked=True), fast.look_ahead()) == (None, "torch", "torch", 200)
+    assert (names(999), names(1000), names(1, asked=True), fast.look_ahead()) == (
+        "", "torch, pillow", "torch, pillow", 1000,
+    )  # fmt: skip
     monkeypatch.setattr(fast, "_torch_is_imported", lambda: False)
-    assert (name(200), name(2000), name(1, asked=True), fast.look_ahead()) == ("pillow", "torch", "torch", 2000)
+    assert (names(1000), names(2000), names(1, asked=True), fast.look_ahead()) == (
+        "pillow", "torch, pillow", "torch, pillow", 2000,
+    )  # fmt: skip
     monkeypatch.setattr(fast, "has_module", lambda module: module != "torch")
-    assert (name(199), name(2000), name(1, asked=True), fast.look_ahead()) == (None, "pillow", "pillow", 200)
+    assert (names(999), names(2000), names(1, asked=True), fast.look_ahead()) == ("", "pillow", "pillow", 1000)
     for other in ({"interpolation": "nearest"}, {"antialias": False}):
-        assert name(2000, record=replace(RECORDS[0], **other)) is None
+        assert not names(2000, record=replace(RECORDS[0], **other))
 
 
 def answers(model: Model, files: list[Path], **how: Any) -> list[dict[str, object]]:
@@ -168,4 +172,5 @@ def test_the_gate_is_asked_once(trained: Trained, jpegs: list[Path], monkeypatch
     for one in (model, bare):
         for _ in range(2):
             answers(one, jpegs, fast=True)
-    assert [len(pictures) for pictures in asked] == [0, len(trained.model.golden()), len(jpegs)]
+    # Nothing to try both ways on; golden pictures and those of the stream; those of the stream alone.
+    assert [len(pictures) for pictures in asked] == [0, 0, len(trained.model.golden()) + len(jpegs), len(jpegs)]

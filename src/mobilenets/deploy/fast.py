@@ -31,11 +31,11 @@ from .trained import as_arrays, as_outputs
 LEVELS = 2
 """How far a pixel may be from Pillow's: torch's bicubic is up to 2 levels off on 0.35 % of pixels, bilinear up
 to 1 on 0.2 % (AVX-512) or 3.4 % (AVX2)."""
-GATE_PICTURES = 16
-TIE = 0.005
+GATE_PICTURES = 64
+TIE = 0.001
 """Part of the largest output up to which two answers are as good as each other: two levels alone move outputs by 0.01
 to 0.7 % of it. On 200 photos torch's way changed 0, 1 and 2 answers of three trained networks, all within 0.1 %."""
-LONG = 200
+LONG = 1000
 """Pictures from which on the gate is repaid."""
 VERY_LONG = 2000
 """Pictures from which on importing torch (about 1.5 s) is repaid too."""
@@ -61,17 +61,18 @@ class Way:
 
 
 def look_ahead() -> int:
-    """From how many pictures on a stream is as long as any: what `way_for` wants to know is known then."""
+    """From how many pictures on a stream is as long as any: what `ways_for` wants to know is known then."""
     return VERY_LONG if has_module("torch") and not _torch_is_imported() else LONG
 
 
-def way_for(record: Preprocess, pictures: int, *, asked: bool) -> Way | None:
-    """The fast way for a stream of at least that many pictures; None where none gains. asked: for any length."""
-    if record.interpolation == "nearest" or not record.antialias:
-        return None
-    if has_module("torch") and (asked or pictures >= (LONG if _torch_is_imported() else VERY_LONG)):
-        return Way("torch", resize_by_torch, normalise_by_torch, one_thread_each)
-    return Way("pillow", resize_kept) if asked or pictures >= LONG else None
+def ways_for(record: Preprocess, pictures: int, *, asked: bool) -> tuple[Way, ...]:
+    """The fast ways that gain for a stream of at least that many pictures, fastest first. asked: for any length."""
+    if record.interpolation == "nearest" or not record.antialias or not (asked or pictures >= LONG):
+        return ()
+    by_pillow = Way("pillow", resize_kept)
+    if has_module("torch") and (asked or _torch_is_imported() or pictures >= VERY_LONG):
+        return Way("torch", resize_by_torch, normalise_by_torch, one_thread_each), by_pillow
+    return (by_pillow,)
 
 
 def _torch_is_imported() -> bool:
@@ -88,7 +89,7 @@ def one_thread_each() -> None:
 def gate(
     way: Way, pictures: Iterable[Picture], record: Preprocess, session: Session, decoding: Decoding
 ) -> bool | None:
-    """Whether the first 16 readable pictures stay within 2 levels and get the same answers the fast way, ties apart.
+    """Whether the first 64 readable pictures stay within 2 levels and get the same answers the fast way, ties apart.
 
     None where not one of them can be read: nothing is proved then.
     """
