@@ -1,5 +1,6 @@
 """The gate catches every known way in which deployed files have been wrong, names it, and cries wolf at none."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,16 @@ from deploy.test_verify import (
     swap_the_colours,
     swap_two_classes,
 )
+from PIL import Image
 from torch import nn
 
 from mobilenets.bundle import ModelFile, create_model_file
+from mobilenets.data import preprocess
 from mobilenets.deploy import facts_of, golden_vectors, source_of, verify_model
 from mobilenets.deploy.culprit import column_order
 from mobilenets.deploy.targets import TARGETS
 from mobilenets.deploy.tracing import PLAIN, Form
+from mobilenets.deploy.trained import runner
 from mobilenets.models import state_arrays
 from mobilenets.records import Preprocess
 from mobilenets.specs import resolve
@@ -84,6 +88,21 @@ def test_pixels_of_another_decoder_are_the_decoders(trained: Trained, remade: Re
     proof = verify_model(remade(golden=moved))
     assert "preprocess" in {check.name for check in proof.checks if not check.passed}
     assert proof.culprit in ("decoder", "stale_weights")  # golden outputs no longer fit the golden tensors either
+
+
+def test_orientation_that_was_not_obeyed_is_named(trained: Trained, remade: Remade) -> None:
+    golden, record = trained.model.golden(), trained.model.record.preprocess
+    encoded, stored = [], []
+    for noise in np.random.default_rng(0).integers(0, 256, (len(golden), 60, 44, 3), np.uint8):
+        buffer, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = 6  # a quarter turn
+        Image.fromarray(noise).save(buffer, "JPEG", exif=exif, quality=95)
+        encoded.append(buffer.getvalue())
+        stored.append(np.asarray(Image.open(buffer)))
+    inputs = np.stack([preprocess(pixels, record) for pixels in stored])
+    twin = replace(golden, encoded=tuple(encoded), inputs=inputs, outputs=runner(trained.network)(inputs))
+    proof = verify_model(remade(golden=twin))
+    assert (proof.passed, proof.culprit) == (False, "exif"), proof.evidence
 
 
 def test_columns_in_another_order() -> None:
