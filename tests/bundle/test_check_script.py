@@ -99,6 +99,13 @@ def test_one_changed_byte_fails(model: Path, name: str) -> None:
         assert any(line.startswith("NO hash") and line.endswith(name) for line in done.stdout.splitlines())
 
 
+@pytest.mark.parametrize("name", ["golden/01.png", "golden/vectors.safetensors", "onnx/model.onnx"])
+def test_a_missing_file_is_one_line(model: Path, name: str) -> None:
+    (model / name).unlink()
+    done = subprocess.run([sys.executable, str(model / "check.py")], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"NO {name} is missing\n")
+
+
 def test_what_was_sealed_anew_still_has_to_answer_right(model: Path) -> None:
     """The hashes are right, the tensors (and so the outputs) are not: only running it can tell."""
     vectors = bytearray((model / "golden/vectors.safetensors").read_bytes())

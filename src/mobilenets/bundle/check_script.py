@@ -48,7 +48,7 @@ def outputs(file, x):  # LiteRT takes channels last, the others first
 def checks(file="onnx/model.onnx"):  # (what, value, limit, where)
     seal, record, index = (json.loads((HERE / f"{f}.json").read_bytes()) for f in ("manifest", "model", "golden/index"))
     for name, sealed in seal["files"].items():
-        data = (HERE / name).read_bytes() if (HERE / name).is_file() else b""
+        data = (HERE / name).read_bytes() if (HERE / name).is_file() else sys.exit(f"NO {name} is missing")
         yield "hash differs", int(hashlib.sha256(data).hexdigest() != sealed["sha256"]), 0, name
     golden, p = arrays((HERE / "golden/vectors.safetensors").read_bytes()), record["preprocess"]
     for picture, tensor in zip(index["images"], golden["inputs"]):
