@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 
 from ..errors import MissingRuntime, UsageError
 from ..files import replacing
-from .pictures import Pictures, listed
-from .run import Model
+from .fast import GATE_PICTURES
+from .pictures import Picture, Pictures, listed
+from .run import BATCH, Begun, Model
 from .targets import has_module
 
 FORMAT = 1
@@ -53,7 +54,7 @@ def write_predictions(
     out: str | Path,
     *,
     top: int = 5,
-    batch_size: int = 8,
+    batch_size: int = BATCH,
     workers: int | None = None,
     fast: bool | None = None,
     on_progress: Progress | None = None,
@@ -86,10 +87,8 @@ def write_predictions(
     try:
         resumed = _opened(part, job)
         pictures = listed(source)
-        _skip(part, pictures)
-        stream = model.predict_named(
-            pictures, top=top, batch_size=batch_size, workers=workers, fast=fast, before=resumed
-        )
+        begun = Begun(resumed, _skip(part, pictures))
+        stream = model.predict_named(pictures, top=top, batch_size=batch_size, workers=workers, fast=fast, begun=begun)
         count = 0
         with closing(stream), part.open("ab") as journal:
             for count, prediction in enumerate(stream, 1):
@@ -236,15 +235,20 @@ def _difference(head: bytes, job: Row) -> str:
     return f"holds answers of another job, with another {' and '.join(names)}"
 
 
-def _skip(part: Path, pictures: Iterator[tuple[str, Any]]) -> None:
-    """Take from `pictures` those that the journal has answered. Raises UsageError where they are not the same."""
+def _skip(part: Path, pictures: Iterator[tuple[str, Picture]]) -> tuple[Picture, ...]:
+    """Take from `pictures` those that the journal has answered; returns the earliest, as many as the gate of the fast
+    ways asks for. Raises UsageError where they are not the same."""
+    earliest: list[Picture] = []
     for number, row in enumerate(journal_rows(part), 1):
-        name = next(pictures, ("nothing", None))[0]
+        name, picture = next(pictures, ("nothing", b""))
         if row["file"] != name:
             raise UsageError(
                 f"{part}: answer {number} is of {row['file']}, where the source has {name} now",
                 hint=f"pictures were added or removed since; remove {part} to begin anew",
             )
+        if len(earliest) < GATE_PICTURES:
+            earliest.append(picture)
+    return tuple(earliest)
 
 
 def _named(source: Pictures) -> list[str]:

@@ -55,6 +55,15 @@ class Prediction:
         return {"file": self.file, "error": self.error} if self.result is None else self.result.as_dict(self.file)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What of a job was answered before it is taken up again: how many pictures, and the earliest of them. They count
+    when its length is asked for, and the gate of the fast ways asks them again: a job goes on as it was begun."""
+
+    count: int = 0
+    earliest: tuple[Picture, ...] = ()
+
+
 @dataclass(slots=True, eq=False)
 class _Kept:
     """What a model keeps from one stream to the next: sessions that no worker uses, and which fast ways have
@@ -134,23 +143,22 @@ class Model:
         batch_size: int = BATCH,
         workers: int | None = None,
         fast: bool | None = None,
-        before: int = 0,
+        begun: Begun = Begun(),
     ) -> Generator[Prediction, None, None]:
         """As `predict_stream`, of pictures that have their names already, as `pictures.listed` gives them.
 
-        before: how many pictures of this job were answered earlier; they count when its length is asked for, so that
-            a job that is taken up again is prepared as it was begun.
+        begun: what of this job was answered earlier.
         """
         threads = usable_cores() if workers is None else workers
         if min(top, batch_size, threads) < 1:
             raise UsageError(f"top, batch_size and workers must be at least 1, not {top}, {batch_size} and {threads}")
         size = 1 if self.inside == "everything" else batch_size
         first = list(islice(pictures, FEW * batch_size))
-        if before + len(first) < FEW * batch_size and not fast:
+        if begun.count + len(first) < FEW * batch_size and not fast:
             yield from self._few(first, size, min(DECODERS, threads), top)
         else:
             workers = min(WORKERS, threads) if workers is None else threads
-            yield from self._many(first, pictures, size, batch_size, workers, top, fast, before)
+            yield from self._many(first, pictures, size, batch_size, workers, top, fast, begun)
 
     def _few(self, pictures: Sequence[_Named], size: int, threads: int, top: int) -> Iterator[Prediction]:
         """Pictures decoded side by side, then answered with every thread of the runtime: the shortest wait."""
@@ -168,11 +176,11 @@ class Model:
         workers: int,
         top: int,
         fast: bool | None,
-        before: int,
+        begun: Begun,
     ) -> Iterator[Prediction]:
         """Each worker takes `chunk` pictures from their files to their answers, on a session of its own with one
         thread: no core ever waits for another, and the most pictures a second come out."""
-        first, prepare, starting = self._way(first, rest, fast, before)
+        first, prepare, starting = self._way(first, rest, fast, begun)
         idle = self._kept.idle  # a list's pop and append are whole: no session is used by two workers at once
 
         def work(part: tuple[_Named, ...]) -> list[Prediction]:
@@ -192,7 +200,7 @@ class Model:
             yield from done
 
     def _way(
-        self, first: list[_Named], rest: Iterator[_Named], fast: bool | None, before: int
+        self, first: list[_Named], rest: Iterator[_Named], fast: bool | None, begun: Begun
     ) -> tuple[list[_Named], Prepare, Callable[[], None] | None]:
         """How this stream's pictures become tensors, with what was looked at of it so far.
 
@@ -204,13 +212,14 @@ class Model:
         while (
             not fast
             and first
-            and before + len(first) < fast_path.look_ahead()
+            and begun.count + len(first) < fast_path.look_ahead()
             and isinstance(first[-1][1], (str, os.PathLike))
             and (one := next(rest, None)) is not None
         ):
             first.append(one)
-        for way in fast_path.ways_for(self.preprocess, before + len(first), asked=bool(fast)):
-            if self._proved(way, [picture for _, picture in first if not hasattr(picture, "read")]):
+        proofs = [picture for picture in (*begun.earliest, *(one for _, one in first)) if not hasattr(picture, "read")]
+        for way in fast_path.ways_for(self.preprocess, begun.count + len(first), asked=bool(fast)):
+            if self._proved(way, proofs):
                 return first, way.preparing(self.preprocess), way.starting
         return first, slow, None
 
