@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from deploy.conftest import Trained
 
-from mobilenets.deploy import Model, load
+from mobilenets.deploy import Model, fast, load
 from mobilenets.deploy.journal import write_predictions
 from mobilenets.errors import UsageError
 
@@ -89,6 +89,20 @@ def test_a_torn_journal_goes_on(model: Model, folder: Path, tmp_path: Path, keep
         out.unlink()
     part.write_bytes(lines[0][:10])  # killed within the first line
     assert write_predictions(model, folder, out).rows == 300
+
+
+def test_the_gate_sees_the_same_pictures_again(
+    trained: Trained, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked = tmp_path / "answers.csv", []
+    real = fast.gate
+    monkeypatch.setattr(fast, "gate", lambda way, *given: asked.append([str(p) for p in given[0]]) or real(way, *given))
+    monkeypatch.setattr(fast, "LONG", 250)
+    for _ in range(2):
+        bare = load(trained.model.local("onnx/model.onnx"), threads=1)  # no golden pictures: only those of the stream
+        stop_after(bare, folder, out, 192)
+    (first, second) = asked
+    assert first[: fast.GATE_PICTURES] == second[: fast.GATE_PICTURES]
 
 
 def same(one: Path, two: Path) -> None:
