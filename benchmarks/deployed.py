@@ -8,7 +8,9 @@ it comes) of `torch.onnx.export`, LiteRT of litert-torch's conversion where --li
 `benchmarks/litert_peers.py` in an environment of its own. Weights are random with filled statistics, the same in all:
 ours come through `import` of timm's state dict. Every round runs each once in an order drawn anew, each timed run right
 after an untimed one; ours runs twice (A/A), and ratios inside that spread mean nothing. A peer whose answers are
-further than 2e-4 from eager's is shown and not counted.
+further than 2e-4 from eager's is shown and not counted. On a CPU that has bfloat16, what `best` picks with that allowed
+is timed too and set against ONNX Runtime; its gate may refuse bfloat16 for random weights, which amplify rounding:
+`benchmarks/bfloat16.py` has trained ones.
 --shared: the folder with weights/ and data/imagenet200/; really trained networks are then held to their answers.
 """
 
@@ -41,6 +43,7 @@ from mobilenets.importing import Changes, import_model
 Floats = NDArray[np.float32]
 Run = Callable[[], Floats]
 EQUAL = 2e-4
+HALF = "ours, bfloat16 allowed"
 TRAINED = (
     "coral/tf2_mobilenet_v2_1.0_224_ptq.tflite",
     "greenwaves/mobilenet_v3_large_minimalistic_1_0_224_quant.tflite",
@@ -102,11 +105,15 @@ def theirs(name: str, x: torch.Tensor, folder: Path, litert: Path | None) -> Ite
         yield "LiteRT (litert-torch)", run_litert
 
 
-def ours(name: str, x: Floats, folder: Path) -> tuple[str, Run, Run]:
-    """What `import` and `export --target best` make of timm's weights; loaded twice."""
+def imported(name: str, folder: Path) -> ModelFile:
+    """timm's weights as `import` brings them."""
     made = import_model(folder / f"{name}.pth", out=folder / name, changes=Changes(resolution_px=(SIDE_PX, SIDE_PX)))
-    model = ModelFile.open(Path(made.model))
-    best = export_best(model, max_seconds=60.0)
+    return ModelFile.open(Path(made.model))
+
+
+def ours(model: ModelFile, x: Floats, precisions: Sequence[str]) -> tuple[str, Run, Run]:
+    """What `export --target best` makes of a model; loaded twice."""
+    best = export_best(model, precisions=precisions, max_seconds=60.0)
     exported, target = best.exported, find_target(best.exported.target)
     path = exported.model.local(exported.file)
 
@@ -141,17 +148,24 @@ def compare(name: str, *, rounds: int, litert: Path | None) -> Iterator[str]:
         folder = Path(place)
         runs = dict(theirs(name, x, folder, litert))
         reference = next(iter(runs.values()))()
-        picked, first, second = ours(name, x.numpy(), folder)
-        found = timed({**runs, "ours": first, "ours again": second}, reference, rounds=rounds)
+        model = imported(name, folder)
+        picked, runs["ours"], runs["ours again"] = ours(model, x.numpy(), ("float32",))
+        titles = {"ours": f"**ours: {picked}**"}
+        if has_bfloat16():
+            picked, runs[HALF], _ = ours(model, x.numpy(), ("float32", "bfloat16"))
+            titles[HALF] = f"**{HALF}: {picked}**"
+        found = timed(runs, reference, rounds=rounds)
     by_name = {one.name: one for one in found}
     aa = by_name["ours again"].ms / by_name["ours"].ms
     equal = [one for one in found if not one.name.startswith("ours") and one.error <= EQUAL]
     best = min(equal, key=lambda one: one.ms)
     for one in found:
         counted = "" if one.error <= EQUAL else " (other answers: not counted)"
-        title = f"**ours: {picked}**" if one.name == "ours" else one.name
-        yield f"| {name} | {title}{counted} | {one.error:.1e} | {one.ms:.2f} | {by_name['ours'].ms / one.ms:.3f} |"
+        title = f"{titles.get(one.name, one.name)}{counted}"
+        yield f"| {name} | {title} | {one.error:.1e} | {one.ms:.2f} | {by_name['ours'].ms / one.ms:.3f} |"
     yield f"| {name} | best peer: {best.name}; A/A {max(aa, 1 / aa):.3f} | | | **{by_name['ours'].ms / best.ms:.3f}** |"
+    if HALF in by_name:
+        yield f"| {name} | {HALF}, to ONNX Runtime | | | **{by_name[HALF].ms / by_name['ONNX Runtime'].ms:.3f}** |"
 
 
 def trained(shared: Path) -> Iterator[str]:

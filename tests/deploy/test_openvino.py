@@ -114,6 +114,22 @@ def test_bfloat16_runs_as_bfloat16_or_says_why_not(trained: Trained, traced: Sou
         assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16"
 
 
+def test_single_images_and_batches_get_the_same_answers_from_graphs_of_their_own(exported: Path) -> None:
+    session = OPENVINO.open(exported)
+    _, *sides = session.input_shape
+    batch = np.random.default_rng(0).standard_normal((3, *sides)).astype(np.float32)
+    together = np.asarray(session.run(batch))
+    apart = np.concatenate([np.asarray(session.run(batch[i : i + 1])) for i in range(3)])
+    np.testing.assert_allclose(apart, together, rtol=0, atol=2e-5 * np.abs(together).max())
+    assert session.compiled.input(0).get_shape()[0] == 1
+    with ThreadPoolExecutor(4) as pool:  # batches of both kinds at once
+        parts = list(pool.map(lambda i: np.asarray(session.run(batch[i % 3 : i % 3 + 1 + i % 2])), range(40)))
+    for i, part in enumerate(parts):
+        np.testing.assert_allclose(
+            part, together[i % 3 : i % 3 + 1 + i % 2], rtol=0, atol=2e-5 * np.abs(together).max()
+        )
+
+
 def test_float32_is_asked_for(exported: Path) -> None:
     compiled = OPENVINO.open(exported, threads=2).compiled
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
