@@ -468,7 +468,7 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
-    """One operator as its runtime ran it: the median of its times. Fused ones bear one of their names.
+    """One operator as its runtime ran it: the median or mean of its times. Fused ones bear one of their names.
 
     inputs, output: shapes, empty where the runtime does not tell. macs: by the shapes, 0 for what multiplies nothing.
     layer: of the network it belongs to, "" for none. delegated: whether the fast kernels took it, None where a runtime

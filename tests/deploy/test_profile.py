@@ -37,6 +37,7 @@ def test_every_multiply_add_is_found_in_an_operator(trained: Trained, target: st
     assert sum(row.share for row in profile.kinds) == pytest.approx(1)
     assert sum(row.ms for row in profile.layers) == pytest.approx(profile.profiled_ms)
     assert sum(row.macs for row in profile.kinds) == cost(tiny_spec()).macs
+    assert profile.profiled_ms > 0
     assert all(row.bound_ms > 0 for row in profile.layers if row.macs)
     assert profile.median_ms > 0
     assert profile.words

@@ -27,7 +27,7 @@ from mobilenets.train import Augmentation, Budget, Recipe, predict_outputs, read
 SIDE = 32
 FED = Preprocess((SIDE, SIDE), crop_ratio=1.0, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 LEARN = Recipe(
-    name="learn", epochs=12, batch=24, lr=6e-3, warmup_epochs=1, ema=None, label_smoothing=0.0,
+    name="learn", epochs=24, batch=24, lr=6e-3, warmup_epochs=1, ema=None, label_smoothing=0.0,
     precision="float32", memory_format="channels_last", augmentation=Augmentation(scale=(0.6, 1.0)),
 )  # fmt: skip
 
@@ -79,7 +79,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Network:
     spec = resolve("mobilenetv2", alpha=0.25, resolution_px=(SIDE, SIDE), stem_stride=1)
     network = task("classification").build(replace(spec, rows=spec.rows[:8]), data.labels)
     assert isinstance(network, Network)
-    train(network, task("classification"), data, preprocess=FED, recipe=LEARN, budget=Budget(epochs=12),
+    train(network, task("classification"), data, preprocess=FED, recipe=LEARN, budget=Budget(epochs=24),
           run=root / "run", device="cpu")  # fmt: skip
     return network.eval()
 
@@ -91,9 +91,9 @@ def weights(learnt: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four other angles, four training pictures each."""
+    """Four other angles, eight training pictures each."""
     folder = tmp_path_factory.mktemp("few")
-    return stripes(folder / "few", range(15, 180, 45), each={"train": 4, "val": 4, "test": 25}, seed=1)
+    return stripes(folder / "few", range(15, 180, 45), each={"train": 8, "val": 4, "test": 25}, seed=1)
 
 
 def top1(run: Path, data: Dataset) -> float:
@@ -120,7 +120,7 @@ def test_few_pictures_and_weights_beat_scratch(weights: Path, few: Path, tmp_pat
     said = [event.text for event in told if isinstance(event, Event) and event.step == "train"]
     assert "the classifier of 6 classes is replaced by one of 4" in said
     notes = result.training.notes
-    assert any(note.startswith("head fitted to the embeddings of 16 pictures") for note in notes)
+    assert any(note.startswith("head fitted to the embeddings of 32 pictures") for note in notes)
     assert any(note.startswith("before the first step: top1 on val") for note in notes)
     assert any("of the start" in note for note in notes)
 

@@ -10,9 +10,11 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,8 @@ MOVING = frozenset(
 def operator_times(
     target: Target, path: Path, batch: NDArray[np.generic], *, threads: int, runs: int, precision: str
 ) -> tuple[OperatorTime, ...]:
-    """The operators of a file and the median of the milliseconds that each took in `runs` runs, warm.
+    """The operators of a file and the milliseconds that each took in `runs` warm runs: the median, or the mean where
+    the runtime tells only that (OpenVINO).
 
     Raises: UsageError for a target whose runtime tells no operator times; MissingRuntime.
     """
@@ -56,32 +59,73 @@ def require_profiler(target: Target) -> None:
 
 def _onnx(path: Path, batch: NDArray[np.generic], threads: int, runs: int, precision: str) -> tuple[OperatorTime, ...]:
     """From the session's own profile: one event per operator and run, with the shapes that went in and came out."""
+    written = _unpadded(_events(path, batch, threads, runs=1, as_written=True))
+    seen: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for event in _events(path, batch, threads, runs=WARMUP + runs):
+        seen[event["name"], event["args"]["op_name"]].append(event)
+    found = []
+    for (name, kind), each in seen.items():
+        inputs, output = _event_shapes(each[-1])
+        plain = re.sub(r"(_nchwc|_token_\d+)+$", "", name)
+        times = [event["dur"] / 1e3 for event in each[-runs:]]
+        operator = _operator(plain, kind, median(times), inputs, output, precision)
+        if "Conv" in kind and plain in written and written[plain].output[2:] == output[2:]:
+            operator = replace(operator, macs=written[plain].macs)
+        found.append(operator)
+    return tuple(found)
+
+
+class _Written(NamedTuple):
+    output: Shape
+    macs: int
+
+
+def _events(
+    path: Path, batch: NDArray[np.generic], threads: int, *, runs: int, as_written: bool = False
+) -> list[dict[str, Any]]:
+    """What ONNX Runtime tells of every operator in every run, in the order in which they ran, by their own names."""
     import onnxruntime
 
     from .onnx import session_options
 
-    options = session_options(threads)
+    options = session_options(threads, as_written=as_written)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory(prefix="mobilenets-profile-") as folder:
         options.profile_file_prefix = str(Path(folder, "operators"))
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: batch}
-        for _ in range(WARMUP + runs):
+        for _ in range(runs):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_bytes())
-    seen: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    end = "_kernel_time"
+    return [
+        {**event, "name": event["name"].removesuffix(end)}
+        for event in events
+        if event["cat"] == "Node" and event["name"].endswith(end)
+    ]
+
+
+def _unpadded(events: Sequence[dict[str, Any]]) -> dict[str, _Written]:
+    """What the convolutions of a file multiply as it is written, by the name of every operator from one to the next.
+
+    The NCHWc kernels round channels up to the 8 or 16 that a vector holds, which is no work of the network's, and they
+    bear the name of the activation that was fused last.
+    """
+    found = {}
+    last = None
     for event in events:
-        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
-            seen[event["name"], event["args"]["op_name"]].append(event)
-    found = []
-    for (name, kind), each in seen.items():
-        args = each[-1]["args"]
-        inputs = tuple(shape for entry in args["input_type_shape"] for shape in _shapes(entry))
-        output = next((shape for entry in args["output_type_shape"] for shape in _shapes(entry)), ())
-        plain = re.sub(r"(_nchwc|_token_\d+)+$", "", name.removesuffix("_kernel_time"))
-        times = [event["dur"] / 1e3 for event in each[-runs:]]
-        found.append(_operator(plain, kind, median(times), inputs, output, precision))
-    return tuple(found)
+        if event["args"]["op_name"] == "Conv":
+            inputs, output = _event_shapes(event)
+            last = _Written(output, _macs("Conv", inputs, output))
+        if last is not None:
+            found[event["name"]] = last
+    return found
+
+
+def _event_shapes(event: dict[str, Any]) -> tuple[tuple[Shape, ...], Shape]:
+    args = event["args"]
+    inputs = tuple(shape for entry in args["input_type_shape"] for shape in _shapes(entry))
+    return inputs, next((shape for entry in args["output_type_shape"] for shape in _shapes(entry)), ())
 
 
 def _shapes(entry: dict[str, list[int]]) -> list[Shape]:
@@ -108,13 +152,12 @@ def _openvino(
         },
     )
     request = compiled.create_infer_request()
-    times: dict[str, list[float]] = defaultdict(list)
-    for run in range(WARMUP + runs):
+    for _ in range(WARMUP):
         request.infer({0: batch})
-        if run >= WARMUP:
-            for counter in request.get_profiling_info():
-                if "EXECUTED" in str(counter.status):
-                    times[counter.node_name].append(counter.real_time.total_seconds() * 1e3)
+    cold = _totals(request, WARMUP)
+    for _ in range(runs):
+        request.infer({0: batch})
+    times = {name: max(total - cold[name], 0.0) / runs / 1e3 for name, total in _totals(request, WARMUP + runs).items()}
     found = []
     for node in compiled.get_runtime_model().get_ordered_ops():
         name = node.get_friendly_name()
@@ -123,9 +166,17 @@ def _openvino(
         kind = str(node.get_rt_info()["layerType"].astype(str))
         inputs = tuple(_known(value.get_partial_shape()) for value in node.inputs())
         output = _known(node.output(0).get_partial_shape()) if node.get_output_size() else ()
-        plain = name.removesuffix("/WithoutBiases")
-        found.append(_operator(plain, kind, median(times[name]), inputs, output, precision))
+        operator = _operator(name.removesuffix("/WithoutBiases"), kind, times[name], inputs, output, precision)
+        if operator.ms or operator.macs:
+            found.append(operator)
     return tuple(found)
+
+
+def _totals(request: Any, runs: int) -> dict[str, float]:
+    """The microseconds of every node over all `runs` so far: OpenVINO tells the mean of them, rounded down, and calls a
+    node of less than one not run."""
+    counters = request.get_profiling_info()
+    return {counter.node_name: counter.real_time / timedelta(microseconds=1) * runs for counter in counters}
 
 
 def _known(shape: Any) -> Shape:

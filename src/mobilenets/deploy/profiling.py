@@ -49,7 +49,7 @@ def profile_model(
     Args:
         source: a model file (its export for `target`), an exported file, or a network by name, exported untrained.
         precision: by default the first that there is.
-        runs: timed ones; every operator's time is the median of them.
+        runs: timed ones; an operator's time is their median, or their mean where the runtime tells no more.
         alpha, resolution_px, classes, in_channels: for a network by name.
 
     Raises: UsageError for a target whose runtime tells no operator times; as `bench_models` for what can't run here.
