@@ -1,13 +1,15 @@
 """From JPEG file to label, both cores, same networks and weights: timm's loop, ONNX Runtime with Pillow, ours.
 
-    python benchmarks/labelling.py PHOTOS [--rounds 7] [--target onnx] [-o benchmarks/labelling.md]
+    python benchmarks/labelling.py PHOTOS [--rounds 7] [--target best] [-o benchmarks/labelling.md]
 
 PHOTOS: a folder of JPEG files. Each route labels all of them once a round; rounds are interleaved, medians reported.
 timm's documented loop: `create_model`, `resolve_model_data_config`, `create_transform`, one image at a time, eager.
 ONNX Runtime: its defaults with 2 threads, fed by Pillow one image at a time (bicubic, short side 256, centre 224).
 Weights are random (one seed), statistics those of noise, the classifier scaled on the photos so that labels differ.
 Run it on a quiet machine: beside another busy process torch's two threads wait for each other (30 ms became 580).
-The bound is cores / (preparing a picture + answering it), each timed alone on one core in the same run.
+The bound is cores / (preparing a picture + answering it), each timed alone on one core in the same run. On a CPU that
+has bfloat16, OpenVINO's file of that precision is a route too, written without asking the gate: the column of equal
+answers says whether its parity holds for these weights.
 """
 
 import argparse
@@ -28,9 +30,12 @@ from deployed_networks import SIDE_PX, filled
 from PIL import Image
 from torch import nn
 
-from mobilenets.deploy import Model, load
+from mobilenets.bundle import ModelFile
+from mobilenets.deploy import Model, find_target, load, source_of
 from mobilenets.deploy import fast as fast_path
-from mobilenets.deploy.machine import this_machine, usable_cores
+from mobilenets.deploy.best import export_best
+from mobilenets.deploy.exporting import Exported, export_model, facts_of
+from mobilenets.deploy.machine import has_bfloat16, this_machine, usable_cores
 from mobilenets.deploy.pictures import Prepare, preparing
 from mobilenets.deploy.run import BATCH
 from mobilenets.deploy.targets import has_module
@@ -81,6 +86,21 @@ def our_route(model: Model, files: Sequence[Path], *, fast: bool, torch_is_there
     return run
 
 
+def exported_for(target: str, model: ModelFile) -> Exported:
+    """As `export --target TARGET` leaves the model."""
+    return export_best(model).exported if target == "best" else export_model(model, target=target)
+
+
+def in_bfloat16(path: Path, model: Model, folder: Path) -> Model:
+    """The model with OpenVINO's bfloat16 file of the same weights."""
+    source, target = ModelFile.open(path), find_target("openvino")
+    file = folder / f"bfloat16{target.suffix}"
+    facts = facts_of(source.record, precision="bfloat16", weights_sha256=source.weights_sha256)
+    target.export(source_of(source), file, facts=facts)
+    loaded = load(file)
+    return replace(loaded, preprocess=replace(model.preprocess, layout=loaded.preprocess.layout))
+
+
 def rescaled(network: nn.Module, files: Sequence[Path]) -> nn.Module:
     """The network with a classifier whose logits have mean 0 and deviation 1 over the photos."""
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
@@ -128,7 +148,8 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
         torch.save(network.state_dict(), folder / f"{name}.pth")
         torch.onnx.export(network, (torch.rand(1, 3, SIDE_PX, SIDE_PX),), folder / "theirs.onnx", verbose=False)
         made = import_model(folder / f"{name}.pth", out=folder / "model")
-        model = load(made.model, target=target)
+        exported = exported_for(target, ModelFile.open(Path(made.model)))
+        model = load(exported.model.path, target=exported.target)
         record = replace(
             model.preprocess,
             size_px=(SIDE_PX, SIDE_PX), fit="short_then_crop", crop_ratio=config["crop_pct"],
@@ -142,6 +163,9 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
             "ours, without torch": our_route(model, files, fast=True, torch_is_there=False),
             "ours, Pillow alone": our_route(model, files, fast=False),
         }
+        half = in_bfloat16(Path(made.model), model, folder) if has_bfloat16() else None
+        if half is not None:
+            routes["ours, bfloat16"] = our_route(half, files, fast=True)
         answers = {route: run() for route, run in routes.items()}
         times: dict[str, list[float]] = {route: [] for route in routes}
         rng = np.random.default_rng(0)
@@ -153,9 +177,17 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
                 times[route].append(time.perf_counter() - start)
         by_torch, by_pillow = fast_path.ways_for(record, len(files), asked=True)
         taken = by_torch if model._kept.ways[by_torch.name] else by_pillow
-        prepares = [taken.preparing(record), by_pillow.preparing(record), preparing(record)]
-        network_ms, cores = answered_ms(model), usable_cores()
-        parts = {route: prepared_ms(prepare, files) for route, prepare in zip(list(routes)[2:], prepares, strict=True)}
+        prepares = {
+            "ours, full install": taken.preparing(record),
+            "ours, without torch": by_pillow.preparing(record),
+            "ours, Pillow alone": preparing(record),
+        }
+        answering = dict.fromkeys(prepares, answered_ms(model))
+        if half is not None:
+            prepares["ours, bfloat16"] = taken.preparing(half.preprocess)
+            answering["ours, bfloat16"] = answered_ms(half)
+        cores = usable_cores()
+        parts = {route: prepared_ms(prepare, files) for route, prepare in prepares.items()}
     refused = [way for way, passed in model._kept.ways.items() if not passed]
     speed = {route: len(files) / float(np.median(seconds)) for route, seconds in times.items()}
     reference = answers["timm's loop"]
@@ -164,13 +196,14 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
         same = float(np.mean([a == b for a, b in zip(answers[route], reference, strict=True)]))
         bound = ""
         if route in parts:
-            most = cores * 1e3 / (parts[route] + network_ms)
-            bound = f"{parts[route]:.2f} + {network_ms:.2f} ms: {most:.0f}/s, reached {speed[route] / most:.0%}"
+            most = cores * 1e3 / (parts[route] + answering[route])
+            bound = f"{parts[route]:.2f} + {answering[route]:.2f} ms: {most:.0f}/s, reached {speed[route] / most:.0%}"
         lines.append(
             f"| {name} | {route} | {speed[route]:.0f} | {speed[route] / timm_speed:.2f} | "
             f"{speed[route] / speed['ONNX Runtime + Pillow']:.2f} | {same:.1%} of {len(set(reference))} labels | "
             f"{bound} |"
         )
+    lines.append(f"| {name} | ours in float32: {exported.target} | | | | | |")
     if refused:
         lines.append(f"| {name} | refused by the gate, so the next way was taken: {', '.join(refused)} | | | | | |")
     return lines
@@ -180,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--target", default="onnx")
+    parser.add_argument("--target", default="best")
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args(arguments)
@@ -193,8 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"`python benchmarks/labelling.py PHOTOS --rounds {options.rounds} --target {options.target}`, "
         f"{time.strftime('%Y-%m-%d')}. {machine.cpu}, {machine.cores} cores, {', '.join(machine.isa)}; "
         f"load {machine.load:g} at the start. timm {timm.__version__}, {versions}. {len(files)} photos, "
-        "float32 throughout; medians of interleaved rounds after one that is not counted, in which every route opens "
-        "its sessions and ours asks the gate of its fast path.",
+        "float32 where nothing else is said; medians of interleaved rounds after one that is not counted, in which "
+        "every route opens its sessions and ours asks the gate of its fast path.",
         "",
         "| network | route | images/s | to timm | to ONNX Runtime + Pillow | same top-1 as timm | bound of the parts |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -203,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in compare(name, files, rounds=options.rounds, target=options.target):
             sys.stderr.write(f"{line}\n")
             lines.append(line)
-    if not any(isa.endswith("_bf16") for isa in machine.isa):
+    if not has_bfloat16():
         lines += ["", "This CPU has no bfloat16 arithmetic: that row was not measured."]
     text = "\n".join(lines) + "\n"
     if options.out:

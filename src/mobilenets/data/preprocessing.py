@@ -123,11 +123,16 @@ def normalise(picture: NDArray[np.uint8], record: Preprocess) -> _Array:
         case "int8":
             return np.ascontiguousarray(ordered ^ 0x80).view(np.int8)
         case "float32":
-            shape = (-1, 1, 1) if record.layout == "nchw" else (-1,)
             floats = ordered.astype(np.float32, order="C")  # in torchvision's order: / 255, - mean, / std
-            floats /= np.float32(255)
-            floats -= np.array(record.mean, np.float32).reshape(shape)
-            floats /= np.array(record.std, np.float32).reshape(shape)
+            mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
+            if record.layout == "nchw":
+                numbers, mean, std = floats, mean[:, None, None], std[:, None, None]
+            else:  # whole rows at once: numpy takes five times as long over an axis of 3
+                numbers = floats.reshape(len(floats), -1)
+                mean, std = (np.tile(values, floats.shape[1]) for values in (mean, std))
+            numbers /= np.float32(255)
+            numbers -= mean
+            numbers /= std
             return floats
 
 
