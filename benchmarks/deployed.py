@@ -152,7 +152,7 @@ def compare(name: str, *, rounds: int, litert: Path | None) -> Iterator[str]:
         picked, runs["ours"], runs["ours again"] = ours(model, x.numpy(), ("float32",))
         titles = {"ours": f"**ours: {picked}**"}
         if has_bfloat16():
-            picked, runs[HALF], _ = ours(model, x.numpy(), ("float32", "bfloat16"))
+            picked, runs[HALF], _ = ours(ModelFile.open(model.path), x.numpy(), ("float32", "bfloat16"))
             titles[HALF] = f"**{HALF}: {picked}**"
         found = timed(runs, reference, rounds=rounds)
     by_name = {one.name: one for one in found}
