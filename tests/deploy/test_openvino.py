@@ -15,6 +15,7 @@ from mobilenets.data import preprocess
 from mobilenets.deploy import TARGETS
 from mobilenets.deploy.checks import relative_errors
 from mobilenets.deploy.inside import put_inside
+from mobilenets.deploy.targets import Precision
 from mobilenets.deploy.tracing import Form, Source
 from mobilenets.deploy.trained import as_arrays, runner
 from mobilenets.errors import BadModelFile, MissingRuntime
@@ -112,6 +113,22 @@ def test_bfloat16_runs_as_bfloat16_or_says_why_not(trained: Trained, traced: Sou
     else:
         compiled = OPENVINO.open(path).compiled
         assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16"
+        ran = [dict(node.get_rt_info()) for node in compiled.get_runtime_model().get_ordered_ops()]
+        convolutions = [facts for facts in ran if facts["layerType"].astype(str) == "Convolution"]
+        in_float32 = [facts for facts in convolutions if facts["runtimePrecision"].astype(str) == "f32"]
+        assert len(convolutions) > len(in_float32) == 1
+
+
+@pytest.mark.parametrize(("precision", "kept"), [("float32", 0), ("float16", 0), ("bfloat16", 1)])
+def test_only_bfloat16_keeps_its_first_depthwise_convolution_in_float32(
+    trained: Trained, traced: Source, tmp_path: Path, precision: Precision, kept: int
+) -> None:
+    OPENVINO.export(traced, tmp_path / "model.xml", facts=facts(trained, precision))
+    nodes = openvino.Core().read_model(tmp_path / "model.xml").get_ordered_ops()
+    convolutions = [node for node in nodes if node.get_type_name().endswith("Convolution")]
+    marked = [node for node in convolutions if "DisablePrecisionConversion_0" in dict(node.get_rt_info())]
+    first = next(node for node in convolutions if node.get_type_name() == "GroupConvolution")
+    assert [node.get_friendly_name() for node in marked] == [first.get_friendly_name()] * kept
 
 
 def test_single_images_and_batches_get_the_same_answers_from_graphs_of_their_own(exported: Path) -> None:

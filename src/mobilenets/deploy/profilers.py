@@ -68,7 +68,7 @@ def _onnx(path: Path, batch: NDArray[np.generic], threads: int, runs: int, preci
         inputs, output = _event_shapes(each[-1])
         plain = re.sub(r"(_nchwc|_token_\d+)+$", "", name)
         times = [event["dur"] / 1e3 for event in each[-runs:]]
-        operator = _operator(plain, kind, median(times), inputs, output, precision)
+        operator = _operator(plain, kind, median(times), inputs, output)
         if "Conv" in kind and plain in written and written[plain].output[2:] == output[2:]:
             operator = replace(operator, macs=written[plain].macs)
         found.append(operator)
@@ -163,10 +163,11 @@ def _openvino(
         name = node.get_friendly_name()
         if name not in times:
             continue
-        kind = str(node.get_rt_info()["layerType"].astype(str))
+        told = node.get_rt_info()
+        kind, width = str(told["layerType"].astype(str)), 2 if told["runtimePrecision"].astype(str) == "bf16" else 4
         inputs = tuple(_known(value.get_partial_shape()) for value in node.inputs())
         output = _known(node.output(0).get_partial_shape()) if node.get_output_size() else ()
-        operator = _operator(name.removesuffix("/WithoutBiases"), kind, times[name], inputs, output, precision)
+        operator = _operator(name.removesuffix("/WithoutBiases"), kind, times[name], inputs, output, width)
         if operator.ms or operator.macs:
             found.append(operator)
     return tuple(found)
@@ -186,12 +187,11 @@ def _known(shape: Any) -> Shape:
 PROFILERS: dict[str, Profiler] = {"onnx": _onnx, "openvino": _openvino}
 
 
-def _operator(name: str, kind: str, ms: float, inputs: Sequence[Shape], output: Shape, precision: str) -> OperatorTime:
-    """The operator with what follows from its shapes: multiply-adds, and bytes read and written."""
+def _operator(name: str, kind: str, ms: float, inputs: Sequence[Shape], output: Shape, width: int = 4) -> OperatorTime:
+    """The operator with what follows from its shapes: multiply-adds, and bytes read and written, `width` a number."""
     moved = sum(math.prod(shape) for shape in (*inputs, output))
     if kind in ("Gemm", "MatMul") and len(inputs) == 1:  # ONNX Runtime packs the weights away and hides their shape
         moved += inputs[0][-1] * output[-1]
-    width = 2 if precision == "bfloat16" else 4
     return OperatorTime(name, kind, ms, tuple(inputs), output, _macs(kind, inputs, output), moved * width)
 
 
