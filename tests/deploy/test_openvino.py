@@ -18,8 +18,10 @@ from mobilenets.deploy.inside import put_inside
 from mobilenets.deploy.targets import Precision
 from mobilenets.deploy.tracing import Form, Source
 from mobilenets.deploy.trained import as_arrays, runner
+from mobilenets.deploy.untrained import export_untrained
 from mobilenets.errors import BadModelFile, MissingRuntime
 from mobilenets.records import Labels, Preprocess
+from mobilenets.specs import resolve
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed here")
 
@@ -116,19 +118,32 @@ def test_bfloat16_runs_as_bfloat16_or_says_why_not(trained: Trained, traced: Sou
         ran = [dict(node.get_rt_info()) for node in compiled.get_runtime_model().get_ordered_ops()]
         convolutions = [facts for facts in ran if facts["layerType"].astype(str) == "Convolution"]
         in_float32 = [facts for facts in convolutions if facts["runtimePrecision"].astype(str) == "f32"]
-        assert len(convolutions) > len(in_float32) == 1
+        assert len(convolutions) > len(in_float32) == len(SEPARABLE)
 
 
-@pytest.mark.parametrize(("precision", "kept"), [("float32", 0), ("float16", 0), ("bfloat16", 1)])
-def test_only_bfloat16_keeps_its_first_depthwise_convolution_in_float32(
-    trained: Trained, traced: Source, tmp_path: Path, precision: Precision, kept: int
+def kept_in_float32(path: Path) -> list[str]:
+    """The convolutions that a file wants in float32 whatever the rest runs in, by the layers they are of."""
+    nodes = openvino.Core().read_model(path).get_ordered_ops()
+    marked = [node for node in nodes if "DisablePrecisionConversion_0" in dict(node.get_rt_info())]
+    names = [node.get_friendly_name() for node in marked if node.get_type_name().endswith("Convolution")]
+    return [name.removeprefix("backbone.").removesuffix(".conv/WithoutBiases") for name in names]
+
+
+SEPARABLE = ["stem.conv", "blocks.0.dw", "blocks.0.se.reduce", "blocks.0.se.expand", "blocks.0.project"]
+
+
+@pytest.mark.parametrize(("precision", "kept"), [("float32", []), ("float16", []), ("bfloat16", SEPARABLE)])
+def test_only_bfloat16_keeps_its_first_separable_layers_in_float32(
+    trained: Trained, traced: Source, tmp_path: Path, precision: Precision, kept: list[str]
 ) -> None:
     OPENVINO.export(traced, tmp_path / "model.xml", facts=facts(trained, precision))
-    nodes = openvino.Core().read_model(tmp_path / "model.xml").get_ordered_ops()
-    convolutions = [node for node in nodes if node.get_type_name().endswith("Convolution")]
-    marked = [node for node in convolutions if "DisablePrecisionConversion_0" in dict(node.get_rt_info())]
-    first = next(node for node in convolutions if node.get_type_name() == "GroupConvolution")
-    assert [node.get_friendly_name() for node in marked] == [first.get_friendly_name()] * kept
+    assert kept_in_float32(tmp_path / "model.xml") == kept
+
+
+def test_a_first_block_without_a_depthwise_convolution_runs_in_bfloat16_too(tmp_path: Path) -> None:
+    spec = resolve("mobilenetv4_conv_small", resolution_px=(32, 32))
+    export_untrained(spec, tmp_path / "model.xml", target=OPENVINO, precision="bfloat16")
+    assert kept_in_float32(tmp_path / "model.xml") == []
 
 
 def test_single_images_and_batches_get_the_same_answers_from_graphs_of_their_own(exported: Path) -> None:

@@ -39,6 +39,7 @@ BIN_SHA256 = "bin_sha256"
 """The fact that ties an .xml to its .bin: two files can be copied, or stopped, one without the other."""
 _NO_HASH = "0" * 64
 _HINTS = {"float32": "f32", "float16": "f32", "bfloat16": "bf16"}
+_FIRST = ("backbone.stem.", "backbone.blocks.0.")
 _PRECISE = "precise_0"
 """The mark in a node's rt_info with which OpenVINO keeps it in its own type."""
 _TYPES = {"f32": np.float32, "u8": np.uint8, "i8": np.int8}
@@ -48,9 +49,9 @@ _STORED = {"f16": "float16", "f32": "float32", "f64": "float64", "i64": "int64",
 def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "Precision") -> None:
     """Write `path` (.xml) and its .bin, with input `image` as the ONNX file of the same form has it.
 
-    float16 stores the weights in half the bytes; bfloat16 stores them in float32 and says how to run, and that the
-    first depthwise convolution stays in float32. Facts go into rt_info under "mobilenets", and under "model_info" what
-    Intel's Model API can be told of them.
+    float16 stores the weights in half the bytes; bfloat16 stores them in float32 and says how to run, but for
+    the first layers of separable convolutions, which stay in float32. Facts go into rt_info under "mobilenets", and
+    under "model_info" what Intel's Model API can be told of them.
     Raises: UsageError for a network that the exporter can't express.
     """
     import openvino
@@ -65,7 +66,7 @@ def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "
         folding.register_pass(passes.ConstantFolding())
         folding.run_passes(model)
         if precision == "bfloat16":
-            _keep_first_depthwise(model)
+            _keep_first_separable(model)
         for key, value in facts.as_strings().items():
             model.set_rt_info(value, [ROOM, key.removeprefix(PREFIX)])
         for key, value in _model_api(facts).items():
@@ -82,17 +83,19 @@ def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "
     log.info("wrote %s (%s)", path, precision)
 
 
-def _keep_first_depthwise(model: Any) -> None:
-    """Have the first depthwise convolution computed in float32, whatever the rest runs in.
+def _keep_first_separable(model: Any) -> None:
+    """Have the stem and a depthwise-separable first block computed in float32, whatever the rest runs in.
 
-    It sums nine products for each of a few channels whose scales lie far apart once the norm is folded in, so that
-    nothing evens its rounding out. Measured with MobileNetV2's published weights on an AMD EPYC with AVX-512 BF16: the
-    largest error falls from 1.3e-1 to 6.0e-2, equal answers rise from 97 to 99 %, and the time by 0 to 3 %.
+    Few channels, whose scales lie far apart once the norms are folded in, and nine products a sum: nothing evens their
+    rounding out, and all later layers see it. Measured with MobileNetV2's published weights on an AMD EPYC with
+    AVX-512 BF16: the largest error on golden pictures falls from 2.1e-1 to 6.9e-2, and the time rises by 1 to 6 %. A
+    first block without a depthwise convolution (V4's) loses no more than others, and takes longer in float32.
     """
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "GroupConvolution":
+    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
+    first = [node for node in nodes if node.get_friendly_name().startswith(_FIRST)]
+    if any(node.get_type_name() == "GroupConvolution" for node in first):
+        for node in first:
             node.get_rt_info()[_PRECISE] = ""
-            return
 
 
 def _model_api(facts: Embedded) -> dict[str, str]:

@@ -615,7 +615,7 @@ def sources(tmp_path: Path, shared: Path) -> Iterator[tuple[str, bytes]]:
     yield "v.h5", (shared / "weights" / "keras-mobilenet-v1" / "mobilenet_v1_0.25_224.h5").read_bytes()
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(40, marks=pytest.mark.slow)])
 def test_mutations_end_in_one_line(tmp_path: Path, shared: Path, count: int) -> None:
     rng = random.Random(count)
     for name, whole in sources(tmp_path, shared):
