@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from conftest import Run
+from cli.conftest import Run
 
 from mobilenets.data import read_split
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, in_process_of_its_own
+from cli.conftest import Run, in_process_of_its_own
 
 from mobilenets.errors import MissingRuntime, VerifyFailed
 

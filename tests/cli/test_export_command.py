@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from cli.conftest import Run
 
 from mobilenets.bundle import ModelFile
 from mobilenets.deploy import TARGETS
@@ -51,7 +51,7 @@ def test_a_file_beside_the_model(run: Run, model: Path, tmp_path: Path) -> None:
 def test_best_keeps_the_fastest_proved_file_in_front(run: Run, model: Path) -> None:
     answer = run("export", model, "--target", "best", "--json", "-q")
     assert answer.code == 0
-    assert answer.json.keys() >= {*KEYS, "bench", "skipped"}
+    assert answer.json.keys() >= {*KEYS, "bench", "refused", "skipped"}
     rows = answer.json["bench"]["rows"]
     assert {row["target"] for row in rows} | {row["target"] for row in answer.json["skipped"]} == set(TARGETS)
     fastest = min(rows, key=lambda row: row["median_ms"])
@@ -59,9 +59,20 @@ def test_best_keeps_the_fastest_proved_file_in_front(run: Run, model: Path) -> N
     assert ModelFile.open(model).record.exports[0].target == fastest["target"]
 
 
+def test_best_goes_into_a_folder_where_one_is_named(run: Run, model: Path, tmp_path: Path) -> None:
+    seal, out = ModelFile.open(model).seal, tmp_path / "new" / "folder"
+    answer = run("export", model, "--target", "best", "--with-preprocess", "-o", out, "--json", "-q")
+    assert answer.code == 0
+    assert Path(answer.json["file"]).parent == out
+    assert ModelFile.open(model).seal == seal, "the model file is as it was"
+    assert run("predict", answer.json["file"], model / "golden").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--target", "best", "-o", "model.tflite"), "model.tflite: best picks the kind of file: name a folder for it"),
+        (("--target", "best", "--with-preprocess"), "goes beside the model file: name --out"),
         (("--target", "onyx"), "no target called 'onyx'; did you mean onnx?"),
         (("--target", "onnx", "--precision", "int8"), "onnx has no precision 'int8'; it has float32, float16"),
         (("--target", "onnx", "-o", "model.tflite"), "model.tflite: files for onnx end in .onnx"),

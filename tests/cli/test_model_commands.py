@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Run
+from cli.conftest import Answer, Run
 
 
 def test_fit_prints_the_promised_keys_and_writes_its_files(fitted: tuple[Answer, Path]) -> None:

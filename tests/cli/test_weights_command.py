@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import Run
+from cli.conftest import Run
 
 KEYS = {"id", "network", "alpha", "resolution_px", "classes", "source", "licence", "preprocess", "quoted", "size_mb", "params"}  # fmt: skip  # noqa: E501
 

@@ -19,7 +19,7 @@ from mobilenets.deploy.targets import Precision
 from mobilenets.deploy.tracing import Form, Source
 from mobilenets.deploy.trained import as_arrays, runner
 from mobilenets.deploy.untrained import export_untrained
-from mobilenets.errors import BadModelFile, MissingRuntime
+from mobilenets.errors import BadModelFile, MissingRuntime, UsageError
 from mobilenets.records import Labels, Preprocess
 from mobilenets.specs import resolve
 
@@ -121,6 +121,14 @@ def test_bfloat16_runs_as_bfloat16_or_says_why_not(trained: Trained, traced: Sou
         assert len(convolutions) > len(in_float32) == len(SEPARABLE)
 
 
+def test_no_file_computes_the_places_of_pixels_in_bfloat16(trained: Trained, traced: Source, tmp_path: Path) -> None:
+    pictures = replace(traced, form=Form(with_preprocess=True))
+    with pytest.raises(UsageError, match="places of the pixels in bfloat16") as caught:
+        OPENVINO.export(pictures, tmp_path / "model.xml", facts=facts(trained, "bfloat16"))
+    assert "\n" not in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
 def kept_in_float32(path: Path) -> list[str]:
     """The convolutions that a file wants in float32 whatever the rest runs in, by the layers they are of."""
     nodes = openvino.Core().read_model(path).get_ordered_ops()
@@ -144,6 +152,21 @@ def test_a_first_block_without_a_depthwise_convolution_runs_in_bfloat16_too(tmp_
     spec = resolve("mobilenetv4_conv_small", resolution_px=(32, 32))
     export_untrained(spec, tmp_path / "model.xml", target=OPENVINO, precision="bfloat16")
     assert kept_in_float32(tmp_path / "model.xml") == []
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv3_large", "mobilenetv3_small", "mobilenetv4_conv_small"])
+def test_bfloat16_answers_nearly_as_float32(tmp_path: Path, name: str) -> None:
+    if reason := OPENVINO.why_not_here("bfloat16"):
+        pytest.skip(reason)
+    spec = resolve(name, resolution_px=(64, 64))  # V3-Large's first block has a sum, V3-Small's a squeeze
+    batch = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
+    outputs = {}
+    for precision in ("float32", "bfloat16"):
+        export_untrained(spec, tmp_path / f"{precision}.xml", target=OPENVINO, precision=precision)
+        session = OPENVINO.open(tmp_path / f"{precision}.xml")
+        outputs[precision] = np.concatenate([session.run(batch[:1]), session.run(batch[1:])])
+    error = np.abs(outputs["bfloat16"] - outputs["float32"]).max() / np.abs(outputs["float32"]).max()
+    assert 1e-4 < error < 0.25, "random weights amplify rounding"
 
 
 def test_single_images_and_batches_get_the_same_answers_from_graphs_of_their_own(exported: Path) -> None:

@@ -64,19 +64,24 @@ def test_a_faithful_export_passes(trained: Trained) -> None:
 
 def test_labelled_images_are_put_to_both(trained: Trained) -> None:
     seen: list[tuple[int, int]] = []
-    proof = verify_model(trained.model, data=trained.dataset, on_progress=lambda *at: seen.append(at))
+    proof = verify_model(trained.model, data=trained.dataset, split="val", on_progress=lambda *at: seen.append(at))
     assert failed(proof) == set()
     assert proof.images == 16 + 21
     assert seen[-1] == (21, 21)
     assert {"reference", "data_logits", "metric"} <= {check.name for check in proof.checks}
-    assert verify_model(trained.model, data=trained.dataset.root, split="test").images == 16 + 6
+    assert verify_model(trained.model, data=trained.dataset.root).images == 16 + 6, "test, where nothing is asked for"
+
+
+def test_data_without_splits_are_put_to_both_whole(trained: Trained) -> None:
+    unsplit = replace(trained.dataset, train=trained.dataset.samples, val=(), test=())
+    assert verify_model(trained.model, data=unsplit).images == 16 + len(trained.dataset.samples)
 
 
 def test_the_record_kept_in_the_model_file_is_the_proof(trained: Trained) -> None:
     (export,) = trained.model.record.exports
     assert export.verified
     assert export.verification is not None
-    assert export.verification.images == 37
+    assert export.verification.images == 16 + 6
 
 
 # --- broken twins: the file ---------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import same_weights
 from safetensors import safe_open
 from tiny import PLAIN, RECIPE, SIDE, tiny_network
+from train.conftest import same_weights
 
 from mobilenets.codec import from_json
 from mobilenets.data import Dataset

@@ -28,11 +28,13 @@ BEST, ALL = "best", "all"
 @click.argument("model", type=options.PATH)
 @click.option("--target", required=True, help="onnx, litert, openvino, executorch, coreml; best for here; or all.")
 @click.option("--precision", "precisions", multiple=True, help="float32, float16, bfloat16.  [the target's first]")
-@click.option("-o", "--out", type=options.PATH, help="A file or folder to write to.  [into MODEL]")
+@click.option("-o", "--out", type=options.PATH, help="A file or folder to write to; with best a folder.  [into MODEL]")
 @click.option("--size", "sizes_px", multiple=True, type=options.SIZE, help="A further input size; repeatable.")
 @click.option("--with-preprocess", is_flag=True, help="Pictures in: resizing and scaling in the graph where it can.")
 @click.option("--data", help="Labelled images to prove it on besides the golden ones.")
-@click.option("--split", type=click.Choice(get_args(Split)), default="val", show_default=True, help="Which part of it.")
+@click.option(
+    "--split", type=click.Choice(get_args(Split)), help="Which part of it.  [test; else val; else everything]"
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For best: threads timed.")
 def export_command(
     shell: Shell,
@@ -43,7 +45,7 @@ def export_command(
     sizes_px: tuple[tuple[int, int], ...],
     with_preprocess: bool,
     data: str | None,
-    split: Split,
+    split: Split | None,
     threads: int,
 ) -> int:
     """Export MODEL, hold the new file against the trained network in its own runtime, and seal it in.
@@ -62,7 +64,7 @@ def export_command(
 
         best = export_best(
             opened, precisions=precisions or ("float32",), threads=threads, source=source, data=data, split=split,
-            on_step=shell.note,
+            out=out, on_step=shell.note,
         )  # fmt: skip
         shell.answer(_best_keys(best), [*_best_lines(best), *_lines([best.exported])])
         return 0
@@ -94,34 +96,36 @@ def _missing(name: str) -> str:
 
 
 def _lines(done: "Sequence[Exported]") -> list[str]:
-    from ..report import figures
-
-    rows = []
-    for exported in done:
-        proof = exported.verification
-        if proof is None:
-            words = f"written, not run: {exported.reason}"
-        elif proof.passed:
-            words = (
-                f"proved on {figures.plural(proof.images, 'image')}: {figures.percent(proof.top1_agreement)} equal "
-                f"answers, largest difference {figures.decimal(proof.max_relative_error)}"
-            )
-        else:
-            failed = next(check for check in proof.checks if not check.passed)
-            cause = f"; culprit: {proof.culprit}" if proof.culprit else ""
-            words = f"NOT kept: {failed.name}: {failed.detail}{cause}"
-        rows.append((exported.file, f"{exported.target} {exported.precision}", words))
+    rows = [(exported.file, f"{exported.target} {exported.precision}", _verdict(exported)) for exported in done]
     return list(table(("file", "target", ""), rows, left=3))
 
 
+def _verdict(exported: "Exported") -> str:
+    from ..report import figures
+
+    proof = exported.verification
+    if proof is None:
+        return f"written, not run: {exported.reason}"
+    if proof.passed:
+        return (
+            f"proved on {figures.plural(proof.images, 'image')}: {figures.percent(proof.top1_agreement)} equal "
+            f"answers, largest difference {figures.decimal(proof.max_relative_error)}"
+        )
+    failed = next(check for check in proof.checks if not check.passed)
+    cause = f"; culprit: {proof.culprit}" if proof.culprit else ""
+    return f"NOT kept: {failed.name}: {failed.detail}{cause}"
+
+
 def _best_keys(best: "Best") -> dict[str, object]:
-    return {**best.exported.as_dict(), "bench": best.bench, "skipped": best.skipped}
+    refused = [exported.as_dict() for exported in best.tried if not exported.passed]
+    return {**best.exported.as_dict(), "bench": best.bench, "refused": refused, "skipped": best.skipped}
 
 
 def _best_lines(best: "Best") -> list[str]:
     from ..report import figures
 
     timed = [(row.target, row.precision, figures.milliseconds(row.median_ms)) for row in best.bench.rows]
+    refused = [f"{e.target} {e.precision} {_verdict(e)}" for e in best.tried if not e.passed]
     left_out = [f"left out: {s.target} in {s.precision}: {s.reason}" for s in best.skipped]
     noise = f"the same file twice: ratio {best.bench.aa_spread:.3f}; smaller differences are noise"
-    return [*table(("target", "precision", "median"), timed, left=2), noise, *left_out]
+    return [*table(("target", "precision", "median"), timed, left=2), noise, *refused, *left_out]

@@ -24,7 +24,7 @@ SHOWN = 10
 @click.argument("data", required=False)
 @click.option("--model", help="The model file that FILE came from, where it does not lie in it.")
 @click.option(
-    "--split", type=click.Choice(get_args(Split)), default="val", show_default=True, help="Which part of DATA."
+    "--split", type=click.Choice(get_args(Split)), help="Which part of DATA.  [test; else val; else everything]"
 )
 @click.option("--target", help="Which exported file of a model file.  [the first there is]")
 @click.option("--precision", help="Which precision of that target.  [the first there is]")
@@ -34,7 +34,7 @@ def verify_command(
     file: str,
     data: str | None,
     model: str | None,
-    split: Split,
+    split: Split | None,
     target: str | None,
     precision: str | None,
     threads: int | None,

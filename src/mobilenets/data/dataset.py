@@ -62,6 +62,10 @@ class Dataset:
                 return self.test
         raise UnknownName(f"no split called {name!r}; there are {', '.join(SPLITS)}")
 
+    def held_out(self) -> tuple[Sample, ...]:
+        """What a finished network is tried on: the test samples, where there are none val's, else all."""
+        return self.test or self.val or self.samples
+
     def counts(self) -> tuple[ClassCount, ...]:
         """Images per class and split, in the order of the labels."""
         per = {split: Counter(s.target for s in self.split(split)) for split in SPLITS}

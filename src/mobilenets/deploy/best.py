@@ -10,7 +10,7 @@ from ..data import Dataset
 from ..errors import MissingRuntime, UsageError, VerifyFailed
 from ..records import Bench, LeftOut, Split
 from .bench import bench_models
-from .exporting import Exported, export_model, seal_export, source_of
+from .exporting import Exported, check_form, copy_export, export_model, place_in, seal_export, source_of
 from .targets import TARGETS, Precision, Target, find_target
 from .tracing import Source
 
@@ -19,7 +19,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The winner, sealed into the model file in front of its other exports, and how it was found.
+    """The winner, sealed into the model file in front of its other exports or written beside it, and how it was found.
 
     bench: all that were proved, timed in one run, one thread count, batch 1; the fastest has the least median.
     """
@@ -37,16 +37,21 @@ def export_best(
     threads: int = 1,
     source: Source | None = None,
     data: Dataset | str | Path | None = None,
-    split: Split = "val",
+    split: Split | None = None,
+    out: Path | None = None,
     max_seconds: float = SECONDS,
     on_step: Callable[[str], None] | None = None,
 ) -> Best:
     """Export to every target that runs here, in each of `precisions` that it has, and keep the fastest that is proved.
 
-    Raises: VerifyFailed where none answers as the network does; MissingRuntime where no target can be exported and run
-        here.
+    out: a folder to write it to, made where it is missing, instead of the model file, which stays as it was.
+    Raises: UsageError where `out` names a file, or where a form other than the plain one has none; VerifyFailed where
+        none answers as the network does; MissingRuntime where no target can be exported and run here.
     """
     source = source_of(model) if source is None else source
+    check_form(source, out)
+    if out is not None and (out.is_file() or out.suffix.lower() in {row.suffix for row in TARGETS.values()}):
+        raise UsageError(f"{out}: best picks the kind of file: name a folder for it")
     tried: list[Exported] = []
     skipped: list[LeftOut] = []
     with tempfile.TemporaryDirectory(prefix="mobilenets-best-") as folder:
@@ -75,11 +80,17 @@ def export_best(
         times = [row.median_ms for row in bench.rows]
         fastest = proved[times.index(min(times))]
         row, path = find_target(fastest.target), Path(fastest.file)
-        proof = (
-            replace(fastest.verification, file=path.relative_to(folder).as_posix()) if fastest.verification else None
-        )
-        sealed, name = seal_export(model, row, fastest.precision, path, Path(folder), proof, first=True)
-    kept = replace(fastest, model=sealed, file=name, verification=proof)
+        beside = None
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            beside = place_in(out, row, fastest.precision, model.record.name)
+        name = path.relative_to(folder).as_posix() if beside is None else str(beside)
+        proof = replace(fastest.verification, file=name) if fastest.verification else None
+        if beside is None:
+            model, name = seal_export(model, row, fastest.precision, path, Path(folder), proof, first=True)
+        else:
+            copy_export(row, path, beside)
+    kept = replace(fastest, model=model, file=name, verification=proof)
     return Best(kept, bench, tuple(tried), tuple(skipped))
 
 

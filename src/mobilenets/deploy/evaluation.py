@@ -38,7 +38,7 @@ def evaluate_model(
     loaded = model if isinstance(model, Model) else load(model)
     dataset = data if isinstance(data, Dataset) else open_dataset(str(data), seed=seed)
     dataset = with_labels(dataset, loaded.labels, class_map)
-    samples = dataset.split(split) if split else dataset.test or dataset.val or dataset.samples
+    samples = dataset.split(split) if split else dataset.held_out()
     if not samples:
         raise BadData(f"{dataset.name}: its split {split!r} has no images")
     unreadable = list(dataset.unreadable)

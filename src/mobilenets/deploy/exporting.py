@@ -79,7 +79,7 @@ def export_model(
     precision: str | None = None,
     source: Source | None = None,
     data: Dataset | str | Path | None = None,
-    split: Split = "val",
+    split: Split | None = None,
     out: Path | None = None,
     first: bool = False,
     on_progress: Progress | None = None,
@@ -90,7 +90,7 @@ def export_model(
         precision: by default the target's first.
         source: from `source_of`, where the caller holds the network already, exports to several targets, or wants
             another form (the golden vectors tell if it is another network).
-        data: labelled images whose `split` is put to both in addition to the golden vectors.
+        data, split: labelled images that are put to both in addition to the golden vectors; see `verify_model`.
         out: a file or an existing folder to write to instead; the model file stays as it was. A form other than the
             plain one must go there: in the model file lies one file per target and precision.
         first: put it in front of the other exports, where `load` looks first.
@@ -101,9 +101,8 @@ def export_model(
     row = find_target(target)
     kind = row.precision(precision or row.precisions[0])
     source = source_of(model) if source is None else source
-    if out is None and source.form != PLAIN:
-        raise UsageError("a file of more sizes or with preprocessing inside goes beside the model file: name --out")
-    place = None if out is None else _place(out, row, kind, model.record.name)
+    check_form(source, out)
+    place = None if out is None else place_in(out, row, kind, model.record.name)
     with tempfile.TemporaryDirectory(prefix="mobilenets-export-") as folder:
         path = Path(folder, row.file_name(kind)) if place is None else Path(folder, place.name)
         path.parent.mkdir(exist_ok=True)
@@ -122,11 +121,17 @@ def export_model(
             if place is None:
                 model, name = seal_export(model, row, kind, path, Path(folder), proof, first=first)
             else:
-                _copied(row, path, place)
+                copy_export(row, path, place)
     return Exported(model, row.name, kind, name, structure, proof, reason)
 
 
-def _place(out: Path, row: Target, precision: Precision, name: str) -> Path:
+def check_form(source: Source, out: Path | None) -> None:
+    """Raises UsageError for a form other than the plain one that is to go into the model file."""
+    if out is None and source.form != PLAIN:
+        raise UsageError("a file of more sizes or with preprocessing inside goes beside the model file: name --out")
+
+
+def place_in(out: Path, row: Target, precision: Precision, name: str) -> Path:
     """The file to write: `out`, or one named after the model in the folder `out`."""
     if out.is_dir() and out.suffix.lower() != row.suffix:
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in name) or "model"
@@ -160,7 +165,7 @@ def seal_export(
     return add_files(model, files, record=record), name
 
 
-def _copied(row: Target, path: Path, place: Path) -> None:
+def copy_export(row: Target, path: Path, place: Path) -> None:
     """The export at `place`: a package as one folder, else each of its files whole, the main one last."""
     if path.is_dir():
         with replacing_folder(place) as temporary:

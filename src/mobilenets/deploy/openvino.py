@@ -6,9 +6,8 @@ takes bfloat16 wherever the CPU has it, and float32 without a word where it is a
 
 import hashlib
 import logging
-import math
+import re
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,44 +17,62 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadModelFile, MissingRuntime, MobilenetsError
+from ..errors import BadModelFile, MissingRuntime, MobilenetsError, UsageError
 from ..files import replacing
-from ..records import Structure
 from ..tasks.interface import Outputs
-from .embedded import PREFIX, Embedded, embedded_from_strings
+from .embedded import PREFIX, Embedded
 from .feeding import check_batch
-from .inside import PREFIX as INSIDE
-from .onnx import fits_float16, graph_for
-from .tracing import Source, check_graph, first_line
+from .onnx import graph_for
+from .openvino_graph import (
+    BIN_SHA256,
+    ROOM,
+    decompresses,
+    inspect_openvino,
+    nodes_inside,
+    openvino_package,
+    openvino_reason,
+    read_openvino,
+)
+from .tracing import Source, check_graph
 
 if TYPE_CHECKING:
     from .targets import Precision
 
+__all__ = [
+    "export_openvino",
+    "inspect_openvino",
+    "layers_openvino",
+    "open_openvino",
+    "preparing_openvino",
+    "probe_openvino",
+]
+
 log = logging.getLogger(__name__)
 
-ROOM = PREFIX.rstrip(".")
-"""Where in rt_info the facts lie."""
-BIN_SHA256 = "bin_sha256"
-"""The fact that ties an .xml to its .bin: two files can be copied, or stopped, one without the other."""
 _NO_HASH = "0" * 64
 _HINTS = {"float32": "f32", "float16": "f32", "bfloat16": "bf16"}
-_FIRST = ("backbone.stem.", "backbone.blocks.0.")
+_FIRST = re.compile(r"backbone\.(stem|blocks\.0)(\.|$)")
 _PRECISE = "precise_0"
 """The mark in a node's rt_info with which OpenVINO keeps it in its own type."""
 _TYPES = {"f32": np.float32, "u8": np.uint8, "i8": np.int8}
-_STORED = {"f16": "float16", "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8"}
 
 
 def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "Precision") -> None:
     """Write `path` (.xml) and its .bin, with input `image` as the ONNX file of the same form has it.
 
     float16 stores the weights in half the bytes; bfloat16 stores them in float32 and says how to run, but for
-    the first layers of separable convolutions, which stay in float32. Facts go into rt_info under "mobilenets", and
-    under "model_info" what Intel's Model API can be told of them.
-    Raises: UsageError for a network that the exporter can't express.
+    what stays in float32 (`_keep_float32`). Facts go into rt_info under "mobilenets", and under "model_info" what
+    Intel's Model API can be told of them.
+    Raises: UsageError for a network that the exporter can't express, for bfloat16 with the preprocessing inside.
     """
     import openvino
     from openvino import passes
+
+    if precision == "bfloat16" and facts.inside == "everything":
+        raise UsageError(
+            "with its preprocessing inside OpenVINO would compute the places of the pixels in bfloat16, in 8 bits",
+            hint="export it in float32, or without --with-preprocess",
+        )
 
     # The .bin takes its name first: an .xml without weights is no file, one with others is caught by their hash.
     with replacing(path) as text, replacing(path.with_suffix(".bin")) as binary:
@@ -66,7 +83,7 @@ def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "
         folding.register_pass(passes.ConstantFolding())
         folding.run_passes(model)
         if precision == "bfloat16":
-            _keep_first_separable(model)
+            _keep_float32(model)
         for key, value in facts.as_strings().items():
             model.set_rt_info(value, [ROOM, key.removeprefix(PREFIX)])
         for key, value in _model_api(facts).items():
@@ -83,7 +100,7 @@ def export_openvino(source: Source, path: Path, *, facts: Embedded, precision: "
     log.info("wrote %s (%s)", path, precision)
 
 
-def _keep_first_separable(model: Any) -> None:
+def _keep_float32(model: Any) -> None:
     """Have the stem and a depthwise-separable first block computed in float32, whatever the rest runs in.
 
     Few channels, whose scales lie far apart once the norms are folded in, and nine products a sum: nothing evens their
@@ -92,7 +109,7 @@ def _keep_first_separable(model: Any) -> None:
     first block without a depthwise convolution (V4's) loses no more than others, and takes longer in float32.
     """
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
-    first = [node for node in nodes if node.get_friendly_name().startswith(_FIRST)]
+    first = [node for node in nodes if _FIRST.match(node.get_friendly_name())]  # with its sum, or none compiles
     if any(node.get_type_name() == "GroupConvolution" for node in first):
         for node in first:
             node.get_rt_info()[_PRECISE] = ""
@@ -117,99 +134,17 @@ def _model_api(facts: Embedded) -> dict[str, str]:
     return said
 
 
-def inspect_openvino(path: Path, *, precision: "Precision") -> Structure:
-    """What the graph consists of, with the constants by the type in which they are stored.
-
-    Raises: MissingRuntime without openvino; BadModelFile for a damaged file.
-    """
-    model, _ = _read(path)
-    stored = "float16" if precision == "float16" else "float32"
-    operators: Counter[str] = Counter()
-    weights: Counter[str] = Counter()
-    odd: Counter[str] = Counter()
-    network: list[Any] = []
-    inside = _inside(model)
-    for node in model.get_ordered_ops():
-        kind, hidden = node.get_type_name(), node.get_friendly_name() in inside
-        if kind == "Constant":
-            dtype = _STORED.get(found := node.get_element_type().get_type_name(), found)
-            shape = list(node.get_output_shape(0))
-            if shape:
-                weights[dtype] += math.prod(shape)
-            wrong = dtype.startswith(("float", "bf")) and dtype != stored and not hidden and _is_weight(shape)
-            if wrong and (stored != "float16" or fits_float16(node.get_data())):
-                odd[dtype] += math.prod(shape)
-        elif kind not in ("Parameter", "Result") and not _decompresses(node):
-            operators[kind] += 1
-            if not hidden:
-                network.append(node)
-    transposes = sum(node.get_type_name() == "Transpose" for node in network)
-    complaints = [f"{count} weights are {kind}, not {stored}" for kind, count in odd.items()]
-    complaints += _complaints(network)
-    return Structure(dict(operators), dict(weights), transposes, complaints=tuple(complaints))
-
-
-def _complaints(nodes: list[Any]) -> Iterator[str]:
-    """What a network's operators should not be: see `inspect_onnx`; a batch norm has become Multiply and Add."""
-    kinds = Counter(node.get_type_name() for node in nodes)
-    attention = kinds["Softmax"] > 0
-    for kind in ("Transpose", "ShapeOf", "If"):
-        if kinds[kind] and not (attention and kind != "If"):
-            yield f"{kinds[kind]} {kind} in a network of convolutions"
-    for node in nodes:
-        kind = node.get_type_name()
-        sources = [value.get_node() for value in node.input_values()]
-        made = [source.get_type_name() for source in sources]
-        if kind == "Clamp" and made[0] == "Add" and _sums_constant(sources[0]) and _bounds(node) in ((0, 6), (0, 1)):
-            yield f"{node.get_friendly_name()}: a hard-sigmoid in pieces (Add, Clamp)"
-        elif kind == "Multiply" and "HardSigmoid" in made:
-            gate = sources[made.index("HardSigmoid")]
-            if gate.input_value(0) in node.input_values():
-                yield f"{node.get_friendly_name()}: a hard-swish in pieces (HardSigmoid, Multiply)"
-
-
-def _bounds(node: Any) -> tuple[float, float]:
-    attributes = node.get_attributes()
-    return float(attributes["min"]), float(attributes["max"])
-
-
-def _sums_constant(node: Any) -> bool:
-    """Whether one number is added, as hard-sigmoid does; a convolution's bias has one for each channel."""
-    sources = [value.get_node() for value in node.input_values()]
-    return any(s.get_type_name() == "Constant" and math.prod(s.get_output_shape(0)) == 1 for s in sources)
-
-
-def _decompresses(node: Any) -> bool:
-    """Whether it turns stored float16 weights into float32, which is done once, when the file is loaded."""
-    return bool(node.get_type_name() == "Convert" and node.input_value(0).get_node().get_type_name() == "Constant")
-
-
-def _inside(model: Any) -> set[str]:
-    """The names of the nodes that only the preprocessing reads; OpenVINO makes nodes with names of its own."""
-    found: set[str] = set()
-    for node in reversed(model.get_ordered_ops()):
-        readers = [place.get_node().get_friendly_name() for out in node.outputs() for place in out.get_target_inputs()]
-        if node.get_friendly_name().startswith(INSIDE) or (readers and found.issuperset(readers)):
-            found.add(node.get_friendly_name())
-    return found
-
-
-def _is_weight(shape: list[int]) -> bool:
-    """Whether a constant is a kernel or a matrix; biases are (1, C, 1, 1) here."""
-    return len(shape) > 1 and max(shape) < math.prod(shape)
-
-
 def layers_openvino(path: Path, batch: NDArray[np.generic]) -> Iterator[tuple[str, NDArray[Any]]]:
     """The outputs of the network's inner operators for a batch, in the order of the graph.
 
     Raises: BadModelFile, BadData, MissingRuntime as opening and running do.
     """
-    model, facts = _read(path)
+    model, facts = read_openvino(path)
     given = {name for value in model.outputs for name in value.get_names()}
     names = []
-    inside = _inside(model)
+    inside = nodes_inside(model)
     for node in model.get_ordered_ops():
-        if node.get_type_name() in ("Constant", "Parameter", "Result") or _decompresses(node):
+        if node.get_type_name() in ("Constant", "Parameter", "Result") or decompresses(node):
             continue
         if node.get_friendly_name() in inside:
             continue
@@ -226,9 +161,9 @@ def layers_openvino(path: Path, batch: NDArray[np.generic]) -> Iterator[tuple[st
 
 def preparing_openvino(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """The part of a file that prepares pictures, alone. Raises: BadModelFile for a file that has none."""
-    openvino = _package()
-    model, facts = _read(path)
-    inside = _inside(model)
+    openvino = openvino_package()
+    model, facts = read_openvino(path)
+    inside = nodes_inside(model)
     made = [node for node in model.get_ordered_ops() if node.get_friendly_name() in inside and _is_read(node, inside)]
     if len(made) != 1:
         raise BadModelFile(f"{path}: says that it prepares pictures itself, and holds nothing that does")
@@ -293,7 +228,7 @@ class OpenvinoSession:
             form = self._single if self._single is not None and len(batch) == 1 else self._any()
             return form.infer(batch)
         except RuntimeError as error:
-            raise BadModelFile(f"{self.path}: OpenVINO stopped: {_reason(error)}") from error
+            raise BadModelFile(f"{self.path}: OpenVINO stopped: {openvino_reason(error)}") from error
 
 
 def open_openvino(path: Path, *, threads: int) -> OpenvinoSession:
@@ -302,33 +237,12 @@ def open_openvino(path: Path, *, threads: int) -> OpenvinoSession:
     Raises: BadModelFile for a file that is missing, damaged, without its weights, or no network with one image input;
         MissingRuntime where it wants bfloat16 and this CPU has none.
     """
-    model, facts = _read(path)
+    model, facts = read_openvino(path)
     return _compiled(path, model, facts, threads=threads)
 
 
-def _read(path: Path) -> tuple[Any, Embedded | None]:
-    """The graph of a file with its facts."""
-    openvino = _package()
-    parts = []
-    for part in (path, path.with_suffix(".bin")):
-        try:
-            parts.append(part.read_bytes())
-        except OSError as error:
-            raise BadModelFile(f"{path}: {part.name} can't be read: {error.strerror or error}") from error
-    text, weights = parts
-    try:
-        model = openvino.Core().read_model(text, weights)
-        told = model.get_rt_info([ROOM]).astype(dict) if model.has_rt_info([ROOM]) else {}
-        strings = {key: value.astype(str) for key, value in told.items()}
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise BadModelFile(f"{path}: OpenVINO can't read it: {_reason(error)}") from error
-    if strings.get(BIN_SHA256, "") not in ("", hashlib.sha256(weights).hexdigest()):
-        raise BadModelFile(f"{path}: {path.stem}.bin holds other weights than those it was written with")
-    return model, embedded_from_strings({PREFIX + key: value for key, value in strings.items()}, where=str(path))
-
-
 def _compiled(path: Path, model: Any, facts: Embedded | None, *, threads: int) -> OpenvinoSession:
-    openvino = _package()
+    openvino = openvino_package()
     kinds = ", ".join(f"{value.get_any_name()} {value.get_element_type().get_type_name()}" for value in model.inputs)
     if len(model.inputs) != 1 or model.input(0).get_element_type().get_type_name() not in _TYPES:
         raise BadModelFile(f"{path}: must have one image input, not {len(model.inputs)} ({kinds})")
@@ -355,7 +269,7 @@ def _compiled(path: Path, model: Any, facts: Embedded | None, *, threads: int) -
         compiled = (single or for_any()).compiled
         arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     except RuntimeError as error:
-        raise BadModelFile(f"{path}: OpenVINO can't load it: {_reason(error)}") from error
+        raise BadModelFile(f"{path}: OpenVINO can't load it: {openvino_reason(error)}") from error
     if arithmetic != hint:
         raise MissingRuntime(
             f"{path}: is to run in {facts.precision if facts else hint}, which OpenVINO does not have on this CPU",
@@ -375,7 +289,7 @@ def _compiled(path: Path, model: Any, facts: Embedded | None, *, threads: int) -
 
 def probe_openvino() -> None:
     """Run a graph of one operator. Raises whatever stands in the way, as an error of ours."""
-    openvino = _package()
+    openvino = openvino_package()
     from openvino import opset13
 
     try:
@@ -383,21 +297,6 @@ def probe_openvino() -> None:
         compiled = openvino.Core().compile_model(openvino.Model([opset13.relu(x)], [x], "probe"), "CPU")
         answer = compiled([np.array([-1.0, 2.0], np.float32)])[0]
     except RuntimeError as error:
-        raise MobilenetsError(f"OpenVINO does not run: {_reason(error)}") from error
+        raise MobilenetsError(f"OpenVINO does not run: {openvino_reason(error)}") from error
     if answer.tolist() != [0.0, 2.0]:
         raise MobilenetsError(f"OpenVINO computes relu(-1, 2) as {answer.tolist()}")
-
-
-def _package() -> Any:
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise MissingRuntime.extra("openvino", "openvino") from error
-    return openvino
-
-
-def _reason(error: BaseException) -> str:
-    """What OpenVINO says on one line: its messages begin with the places of its source that they passed."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from", "Check '")) and "failed at" not in line]
-    return (told or lines or [first_line(error)])[-1 if told else 0]

@@ -62,7 +62,7 @@ def verify_model(
     precision: str | None = None,
     file: Path | None = None,
     data: Dataset | str | Path | None = None,
-    split: Split = "val",
+    split: Split | None = None,
     threads: int | None = None,
     reference: Source | None = None,
     on_progress: Progress | None = None,
@@ -73,7 +73,8 @@ def verify_model(
         model: the model file (opening it checks every hash), or an exported file that lies in one.
         target, precision: which of its exports; by default the first there is.
         file: another exported file, to be held against this model.
-        data: labelled images (a data set, or what `open_dataset` takes) whose `split` is put to both; needs torch.
+        data: labelled images (a data set, or what `open_dataset` takes) that are put to both; needs torch.
+        split: which part of them; by default test, where that is empty val, where that is empty too everything.
         threads: of the runtime; by default every core that this process may use.
         reference: the trained network from `source_of`, where several files of one model are verified.
 
@@ -209,13 +210,13 @@ def _golden_checks(case: Case, kept: Golden) -> tuple[list[Check], Arrays, Compa
 
 
 def _data_checks(
-    case: Case, dataset: Dataset, *, split: Split, on_progress: Progress | None
+    case: Case, dataset: Dataset, *, split: Split | None, on_progress: Progress | None
 ) -> tuple[list[Check], Compared]:
     """Labelled image files through the trained network and through the exported file."""
     require_torch("the trained network")
     run = case.witness()
     limit = case.limits.max_relative_error
-    samples = dataset.split(split)
+    samples = dataset.split(split) if split else dataset.held_out()
     reference: list[Arrays] = []
     outputs: list[Arrays] = []
     kept: list[bool] = []
@@ -232,7 +233,7 @@ def _data_checks(
         if on_progress is not None:
             on_progress(len(kept), len(samples))
     if not reference:
-        raise BadData(f"{dataset.name}: its split {split!r} has no image that can be read")
+        raise BadData(f"{dataset.name}: {f'its split {split!r}' if split else 'it'} has no image that can be read")
     seen = [sample for sample, readable in zip(samples, kept, strict=True) if readable]
     compared = Compared(
         tuple(np.concatenate(columns) for columns in zip(*reference, strict=True)),
