@@ -1,6 +1,6 @@
 """From JPEG file to label, both cores, same networks and weights: timm's loop, ONNX Runtime with Pillow, ours.
 
-    python benchmarks/labelling.py PHOTOS [--rounds 7] [--target best] [-o benchmarks/labelling.md]
+    python benchmarks/labelling.py PHOTOS [--rounds 7] [--target best] [--trained MODEL ...] [-o labelling.md]
 
 PHOTOS: a folder of JPEG files. Each route labels all of them once a round; rounds are interleaved, medians reported.
 timm's documented loop: `create_model`, `resolve_model_data_config`, `create_transform`, one image at a time, eager.
@@ -9,16 +9,19 @@ Weights are random (one seed), statistics those of noise, the classifier scaled 
 Run it on a quiet machine: beside another busy process torch's two threads wait for each other (30 ms became 580).
 The bound is cores / (preparing a picture + answering it), each timed alone on one core in the same run. On a CPU that
 has bfloat16, OpenVINO's file of that precision is a route too, written without asking the gate: the column of equal
-answers says whether its parity holds for these weights.
+answers says whether its parity holds for these weights. With random ones, whose answers lie close together, it may not;
+--trained adds model files (`mobilenets import`), which timm's loop can't run: they are held against ONNX Runtime.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -40,6 +43,7 @@ from mobilenets.deploy.pictures import Prepare, preparing
 from mobilenets.deploy.run import BATCH
 from mobilenets.deploy.targets import has_module
 from mobilenets.importing import import_model
+from mobilenets.records import Preprocess
 
 NETWORKS = ("mobilenetv2_100", "mobilenetv3_large_100", "mobilenetv4_conv_small")
 Route = Callable[[], list[int]]
@@ -138,7 +142,25 @@ def answered_ms(model: Model, batch: int = BATCH) -> float:
     return float(np.median(times[5:]))
 
 
-def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> list[str]:
+@dataclass(frozen=True)
+class Contest:
+    """What is timed side by side. `first` is the route whose answers the others are held against."""
+
+    name: str
+    first: str
+    record: Preprocess
+    theirs: dict[str, Route]
+    float32: Model
+    bfloat16: Model | None
+    notes: tuple[str, ...]
+
+
+TIMM, RUNTIME = "timm's loop", "ONNX Runtime + Pillow"
+
+
+@contextmanager
+def untrained(name: str, files: Sequence[Path], target: str) -> Iterator[Contest]:
+    """timm's network of random weights, in timm, in ONNX as torch exports it, and imported by us."""
     network = rescaled(filled(timm.create_model(name, num_classes=1000)), files)
     config = timm.data.resolve_model_data_config(network)
     mean, std = np.array(config["mean"], np.float32), np.array(config["std"], np.float32)
@@ -148,65 +170,97 @@ def compare(name: str, files: Sequence[Path], *, rounds: int, target: str) -> li
         torch.save(network.state_dict(), folder / f"{name}.pth")
         torch.onnx.export(network, (torch.rand(1, 3, SIDE_PX, SIDE_PX),), folder / "theirs.onnx", verbose=False)
         made = import_model(folder / f"{name}.pth", out=folder / "model")
-        exported = exported_for(target, ModelFile.open(Path(made.model)))
-        model = load(exported.model.path, target=exported.target)
         record = replace(
-            model.preprocess,
+            ModelFile.open(Path(made.model)).record.preprocess,
             size_px=(SIDE_PX, SIDE_PX), fit="short_then_crop", crop_ratio=config["crop_pct"],
             interpolation=config["interpolation"], mean=tuple(config["mean"]), std=tuple(config["std"]),
         )  # fmt: skip
-        model = replace(model, preprocess=record)
-        routes = {
-            "timm's loop": timm_route(network, files),
-            "ONNX Runtime + Pillow": runtime_route(folder / "theirs.onnx", files, mean, std),
-            "ours, full install": our_route(model, files, fast=True),
-            "ours, without torch": our_route(model, files, fast=True, torch_is_there=False),
-            "ours, Pillow alone": our_route(model, files, fast=False),
+        theirs = {
+            TIMM: timm_route(network, files),
+            RUNTIME: runtime_route(folder / "theirs.onnx", files, mean, std),
         }
-        half = in_bfloat16(Path(made.model), model, folder) if has_bfloat16() else None
-        if half is not None:
-            routes["ours, bfloat16"] = our_route(half, files, fast=True)
-        answers = {route: run() for route, run in routes.items()}
-        times: dict[str, list[float]] = {route: [] for route in routes}
-        rng = np.random.default_rng(0)
-        for _ in range(rounds):
-            for index in rng.permutation(len(routes)):
-                route = list(routes)[index]
-                start = time.perf_counter()
-                routes[route]()
-                times[route].append(time.perf_counter() - start)
-        by_torch, by_pillow = fast_path.ways_for(record, len(files), asked=True)
-        taken = by_torch if model._kept.ways[by_torch.name] else by_pillow
-        prepares = {
-            "ours, full install": taken.preparing(record),
-            "ours, without torch": by_pillow.preparing(record),
-            "ours, Pillow alone": preparing(record),
-        }
-        answering = dict.fromkeys(prepares, answered_ms(model))
-        if half is not None:
-            prepares["ours, bfloat16"] = taken.preparing(half.preprocess)
-            answering["ours, bfloat16"] = answered_ms(half)
-        cores = usable_cores()
-        parts = {route: prepared_ms(prepare, files) for route, prepare in prepares.items()}
-    refused = [way for way, passed in model._kept.ways.items() if not passed]
+        yield ours(name, Path(made.model), record, theirs, target, folder)
+
+
+@contextmanager
+def trained(path: Path, files: Sequence[Path], target: str) -> Iterator[Contest]:
+    """A model file, and its network in ONNX as `export` writes it; both see what timm's loop would show them."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        copy = shutil.copytree(path, folder / "model") if path.is_dir() else shutil.copy(path, folder / "model.zip")
+        model = ModelFile.open(Path(copy))
+        record = replace(model.record.preprocess, fit="short_then_crop", crop_ratio=0.875, interpolation="bicubic")
+        exported = export_model(model, target="onnx", out=folder / "theirs.onnx")
+        mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
+        theirs = {RUNTIME: runtime_route(Path(exported.file), files, mean, std)}
+        yield ours(f"{model.record.name}, trained", Path(copy), record, theirs, target, folder)
+
+
+def ours(name: str, path: Path, record: Preprocess, theirs: dict[str, Route], target: str, folder: Path) -> Contest:
+    exported = exported_for(target, ModelFile.open(path))
+    model = load(exported.model.path, target=exported.target)
+    model = replace(model, preprocess=replace(record, layout=model.preprocess.layout))
+    half = in_bfloat16(path, model, folder) if has_bfloat16() else None
+    return Contest(name, next(iter(theirs)), record, theirs, model, half, (f"ours in float32: {exported.target}",))
+
+
+def compare(contest: Contest, files: Sequence[Path], *, rounds: int) -> list[str]:
+    record, model, half = contest.record, contest.float32, contest.bfloat16
+    routes = {
+        **contest.theirs,
+        "ours, full install": our_route(model, files, fast=True),
+        "ours, without torch": our_route(model, files, fast=True, torch_is_there=False),
+        "ours, Pillow alone": our_route(model, files, fast=False),
+    }
+    if half is not None:
+        routes["ours, bfloat16"] = our_route(half, files, fast=True)
+    answers = {route: run() for route, run in routes.items()}
+    times: dict[str, list[float]] = {route: [] for route in routes}
+    rng = np.random.default_rng(0)
+    for _ in range(rounds):
+        for index in rng.permutation(len(routes)):
+            route = list(routes)[index]
+            start = time.perf_counter()
+            routes[route]()
+            times[route].append(time.perf_counter() - start)
+    _, by_pillow = fast_path.ways_for(record, len(files), asked=True)
+    prepares = {
+        "ours, full install": way_of(model, files),
+        "ours, without torch": by_pillow.preparing(model.preprocess),
+        "ours, Pillow alone": preparing(model.preprocess),
+    }
+    answering = dict.fromkeys(prepares, answered_ms(model))
+    if half is not None:
+        prepares["ours, bfloat16"] = way_of(half, files)
+        answering["ours, bfloat16"] = answered_ms(half)
+    parts = {route: prepared_ms(prepare, files) for route, prepare in prepares.items()}
     speed = {route: len(files) / float(np.median(seconds)) for route, seconds in times.items()}
-    reference = answers["timm's loop"]
-    lines, timm_speed = [], speed["timm's loop"]
+    reference = answers[contest.first]
+    lines = []
     for route in routes:
         same = float(np.mean([a == b for a, b in zip(answers[route], reference, strict=True)]))
+        to_timm = f"{speed[route] / speed[TIMM]:.2f}" if TIMM in speed else ""
         bound = ""
         if route in parts:
-            most = cores * 1e3 / (parts[route] + answering[route])
+            most = usable_cores() * 1e3 / (parts[route] + answering[route])
             bound = f"{parts[route]:.2f} + {answering[route]:.2f} ms: {most:.0f}/s, reached {speed[route] / most:.0%}"
         lines.append(
-            f"| {name} | {route} | {speed[route]:.0f} | {speed[route] / timm_speed:.2f} | "
-            f"{speed[route] / speed['ONNX Runtime + Pillow']:.2f} | {same:.1%} of {len(set(reference))} labels | "
-            f"{bound} |"
+            f"| {contest.name} | {route} | {speed[route]:.0f} | {to_timm} | {speed[route] / speed[RUNTIME]:.2f} "
+            f"| {same:.1%} of {len(set(reference))} labels | {bound} |"
         )
-    lines.append(f"| {name} | ours in float32: {exported.target} | | | | | |")
-    if refused:
-        lines.append(f"| {name} | refused by the gate, so the next way was taken: {', '.join(refused)} | | | | | |")
-    return lines
+    notes = list(contest.notes)
+    for words, one in (("float32", model), ("bfloat16", half)):
+        if one is not None and (refused := [way for way, passed in one._kept.ways.items() if not passed]):
+            notes.append(f"refused by the gate in {words}, so the next way was taken: {', '.join(refused)}")
+    return [*lines, *(f"| {contest.name} | {note} | | | | | |" for note in notes)]
+
+
+def way_of(model: Model, files: Sequence[Path]) -> Prepare:
+    """The way by which the model's pictures went: the first that its gate let pass."""
+    for way in fast_path.ways_for(model.preprocess, len(files), asked=True):
+        if model._kept.ways.get(way.name):
+            return way.preparing(model.preprocess)
+    return preparing(model.preprocess)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -215,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--target", default="best")
     parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--trained", type=Path, nargs="*", default=(), help="model files, without timm's loop")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args(arguments)
     files = sorted(f for f in options.photos.iterdir() if f.suffix.lower() in (".jpg", ".jpeg"))
@@ -229,13 +284,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "float32 where nothing else is said; medians of interleaved rounds after one that is not counted, in which "
         "every route opens its sessions and ours asks the gate of its fast path.",
         "",
-        "| network | route | images/s | to timm | to ONNX Runtime + Pillow | same top-1 as timm | bound of the parts |",
+        "| network | route | images/s | to timm | to ONNX Runtime + Pillow | same top-1 as the first | bound |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in options.networks.split(","):
-        for line in compare(name, files, rounds=options.rounds, target=options.target):
-            sys.stderr.write(f"{line}\n")
-            lines.append(line)
+    contests = [untrained(name, files, options.target) for name in filter(None, options.networks.split(","))]
+    contests += [trained(path, files, options.target) for path in options.trained]
+    for opened in contests:
+        with opened as contest:
+            for line in compare(contest, files, rounds=options.rounds):
+                sys.stderr.write(f"{line}\n")
+                lines.append(line)
     if not has_bfloat16():
         lines += ["", "This CPU has no bfloat16 arithmetic: that row was not measured."]
     text = "\n".join(lines) + "\n"

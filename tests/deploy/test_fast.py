@@ -101,6 +101,10 @@ class Contrary:
     good: int
     calls: int = 0
 
+    @property
+    def facts(self) -> Any:
+        return self.inner.facts
+
     def run(self, batch: np.ndarray) -> Any:
         self.calls += 1
         return np.roll(self.inner.run(batch), 1 if self.calls > self.good else 0, axis=1)
@@ -116,6 +120,35 @@ def test_the_gate(way: fast.Way, trained: Trained, jpegs: list[Path]) -> None:
     assert not fast.gate(way, pictures, model.preprocess, Contrary(model.session, len(pictures)), model.decoding)
     upside_down = replace(way, resize=lambda image, window, record: way.resize(image, window, record)[::-1])
     assert not fast.gate(upside_down, pictures, model.preprocess, model.session, model.decoding)
+
+
+@dataclass
+class Close:
+    """A session of a precision for which, from some picture on, the second of two close classes comes first."""
+
+    inner: Any
+    precision: str
+    good: int
+    calls: int = 0
+
+    @property
+    def facts(self) -> Any:
+        return replace(self.inner.facts, precision=self.precision)
+
+    def run(self, batch: np.ndarray) -> Any:
+        self.calls += 1
+        outputs = np.zeros_like(self.inner.run(batch))
+        outputs[:, :2] = (1.0, 0.995) if self.calls <= self.good else (0.995, 1.0)
+        return outputs
+
+
+@pytest.mark.parametrize(("precision", "passes"), [("float32", False), ("float16", False), ("bfloat16", True)])
+def test_what_is_a_tie_depends_on_the_precision(
+    trained: Trained, jpegs: list[Path], precision: str, passes: bool
+) -> None:
+    model = load(trained.model.path, threads=1)
+    session = Close(model.session, precision, len(jpegs))
+    assert fast.gate(PILLOW, jpegs, model.preprocess, session, model.decoding) is passes
 
 
 def test_which_way_a_stream_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,10 @@ LEVELS = 2
 """How far a pixel may be from Pillow's: torch's bicubic is up to 2 levels off on 0.35 % of pixels, bilinear up
 to 1 on 0.2 % (AVX-512) or 3.4 % (AVX2)."""
 GATE_PICTURES = 64
-TIE = 0.001
-"""Part of the largest output up to which two answers are as good as each other: two levels alone move outputs by 0.01
-to 0.7 % of it. On 200 photos torch's way changed 0, 1 and 2 answers of three trained networks, all within 0.1 %."""
+TIES = {"float32": 0.001, "float16": 0.001, "bfloat16": 0.01}
+"""Part of the largest output up to which two answers are as good as each other, by the file's precision: two levels
+alone move outputs by 0.01 to 0.7 % of it. On 200 photos torch's way changed 0, 1 and 2 answers of three trained
+networks in float32, all within 0.1 %. bfloat16 rounds outputs by 0.3 to 0.7 % on average, whatever the pixels."""
 LONG = 1000
 """Pictures from which on the gate is repaid."""
 VERY_LONG = 2000
@@ -89,7 +90,7 @@ def one_thread_each() -> None:
 def gate(
     way: Way, pictures: Iterable[Picture], record: Preprocess, session: Session, decoding: Decoding
 ) -> bool | None:
-    """Whether the first 64 readable pictures stay within 2 levels and get the same answers the fast way, ties apart.
+    """Whether the first 64 readable pictures stay within 2 levels and get the same answers the fast way, `TIES` apart.
 
     None where not one of them can be read: nothing is proved then.
     """
@@ -109,7 +110,8 @@ def gate(
         return None
     answers = [[as_arrays(session.run(values[None])) for values in made] for made in (slow, fast)]
     one, two = (as_outputs([np.concatenate(column) for column in zip(*made, strict=True)]) for made in answers)
-    return decoding.agreement(one, two, tie=TIE) == 1.0
+    precision = "float32" if session.facts is None else session.facts.precision
+    return decoding.agreement(one, two, tie=TIES.get(precision, 0.0)) == 1.0
 
 
 def resize_by_torch(image: NDArray[np.uint8], window: Window, record: Preprocess) -> NDArray[np.uint8]:
