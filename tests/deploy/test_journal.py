@@ -168,7 +168,10 @@ def test_a_killed_command_goes_on(
     out, part = tmp_path / "answers.csv", tmp_path / "answers.csv.part"
     command = [sys.executable, "-m", "mobilenets", "predict", str(trained.model.path), str(folder), "-o", str(out)]
     for size in (2_000, 30_000, 100_000):  # of more than a million bytes: nine of ten answers are still to come
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        )  # fmt: skip
         while process.poll() is None and not (part.exists() and part.stat().st_size > size):
             time.sleep(0.005)
         process.send_signal(kind)
