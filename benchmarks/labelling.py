@@ -144,10 +144,9 @@ def answered_ms(model: Model, batch: int = BATCH) -> float:
 
 @dataclass(frozen=True)
 class Contest:
-    """What is timed side by side. `first` is the route whose answers the others are held against."""
+    """What is timed side by side; the answers are held against those of the first of `theirs`."""
 
     name: str
-    first: str
     record: Preprocess
     theirs: dict[str, Route]
     float32: Model
@@ -201,7 +200,7 @@ def ours(name: str, path: Path, record: Preprocess, theirs: dict[str, Route], ta
     model = load(exported.model.path, target=exported.target)
     model = replace(model, preprocess=replace(record, layout=model.preprocess.layout))
     half = in_bfloat16(path, model, folder) if has_bfloat16() else None
-    return Contest(name, next(iter(theirs)), record, theirs, model, half, (f"ours in float32: {exported.target}",))
+    return Contest(name, record, theirs, model, half, (f"ours in float32: {exported.target}",))
 
 
 def compare(contest: Contest, files: Sequence[Path], *, rounds: int) -> list[str]:
@@ -235,7 +234,7 @@ def compare(contest: Contest, files: Sequence[Path], *, rounds: int) -> list[str
         answering["ours, bfloat16"] = answered_ms(half)
     parts = {route: prepared_ms(prepare, files) for route, prepare in prepares.items()}
     speed = {route: len(files) / float(np.median(seconds)) for route, seconds in times.items()}
-    reference = answers[contest.first]
+    reference = answers[next(iter(contest.theirs))]
     lines = []
     for route in routes:
         same = float(np.mean([a == b for a, b in zip(answers[route], reference, strict=True)]))
@@ -278,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [
         "# From JPEG file to label",
         "",
-        f"`python benchmarks/labelling.py PHOTOS --rounds {options.rounds} --target {options.target}`, "
+        f"`python benchmarks/labelling.py PHOTOS --rounds {options.rounds} --target {options.target}"
+        f"{' --trained MODEL...' if options.trained else ''}`, "
         f"{time.strftime('%Y-%m-%d')}. {machine.cpu}, {machine.cores} cores, {', '.join(machine.isa)}; "
         f"load {machine.load:g} at the start. timm {timm.__version__}, {versions}. {len(files)} photos, "
         "float32 where nothing else is said; medians of interleaved rounds after one that is not counted, in which "

@@ -40,7 +40,7 @@ def evaluate_model(
     dataset = with_labels(dataset, loaded.labels, class_map)
     samples = dataset.split(split) if split else dataset.held_out()
     if not samples:
-        raise BadData(f"{dataset.name}: its split {split!r} has no images")
+        raise BadData(f"{dataset.name}: {f'its split {split!r}' if split else 'it'} has no images")
     unreadable = list(dataset.unreadable)
     parts, kept, done = [], [], 0
     threads = min(DECODERS, usable_cores())

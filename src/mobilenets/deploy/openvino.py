@@ -27,6 +27,7 @@ from .openvino_graph import (
     BIN_SHA256,
     ROOM,
     decompresses,
+    hint_of,
     inspect_openvino,
     nodes_inside,
     openvino_package,
@@ -50,7 +51,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _NO_HASH = "0" * 64
-_HINTS = {"float32": "f32", "float16": "f32", "bfloat16": "bf16"}
 _FIRST = re.compile(r"backbone\.(stem|blocks\.0)(\.|$)")
 _PRECISE = "precise_0"
 """The mark in a node's rt_info with which OpenVINO keeps it in its own type."""
@@ -105,8 +105,8 @@ def _keep_float32(model: Any) -> None:
 
     Few channels, whose scales lie far apart once the norms are folded in, and nine products a sum: nothing evens their
     rounding out, and all later layers see it. Measured with MobileNetV2's published weights on an AMD EPYC with
-    AVX-512 BF16: the largest error on golden pictures falls from 2.1e-1 to 6.9e-2, and the time rises by 1 to 6 %. A
-    first block without a depthwise convolution (V4's) loses no more than others, and takes longer in float32.
+    AVX-512 BF16: the largest error on golden pictures falls from 2.1e-1 to 6.9e-2, and the time rises by 2 to 6 %. With
+    a first block that is no depthwise one (V4's) it would rise by 11 to 15 %, and trained ones pass without it.
     """
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
     first = [node for node in nodes if _FIRST.match(node.get_friendly_name())]  # with its sum, or none compiles
@@ -246,7 +246,7 @@ def _compiled(path: Path, model: Any, facts: Embedded | None, *, threads: int) -
     kinds = ", ".join(f"{value.get_any_name()} {value.get_element_type().get_type_name()}" for value in model.inputs)
     if len(model.inputs) != 1 or model.input(0).get_element_type().get_type_name() not in _TYPES:
         raise BadModelFile(f"{path}: must have one image input, not {len(model.inputs)} ({kinds})")
-    hint = _HINTS.get("float32" if facts is None else facts.precision, "f32")
+    hint = hint_of(facts)
     options = {
         "INFERENCE_PRECISION_HINT": hint,
         "PERFORMANCE_HINT": "LATENCY",

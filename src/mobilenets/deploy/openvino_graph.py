@@ -130,6 +130,11 @@ def _is_weight(shape: list[int]) -> bool:
     return len(shape) > 1 and max(shape) < math.prod(shape)
 
 
+def hint_of(facts: Embedded | None) -> str:
+    """The arithmetic that a file asks for, as OpenVINO calls it."""
+    return "bf16" if facts is not None and facts.precision == "bfloat16" else "f32"
+
+
 def openvino_package() -> Any:
     """The module openvino. Raises: MissingRuntime, which names the extra, where it is not installed."""
     try:

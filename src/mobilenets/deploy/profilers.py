@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..records import OperatorTime
+from .openvino_graph import hint_of, read_openvino
 from .targets import Target
 
 WARMUP = 5
 Shape: TypeAlias = tuple[int, ...]
-Profiler: TypeAlias = Callable[[Path, NDArray[np.generic], int, int, str], tuple[OperatorTime, ...]]
-"""(file, batch, threads, runs, precision) -> operators in the order in which they run."""
+Profiler: TypeAlias = Callable[[Path, NDArray[np.generic], int, int], tuple[OperatorTime, ...]]
+"""(file, batch, threads, runs) -> operators in the order in which they run."""
 
 MOVING = frozenset(
     {"Reorder", "ReorderInput", "ReorderOutput", "Transpose", "Reshape", "Pad", "Concat", "Slice", "Split", "Cast",
@@ -36,7 +37,7 @@ MOVING = frozenset(
 
 
 def operator_times(
-    target: Target, path: Path, batch: NDArray[np.generic], *, threads: int, runs: int, precision: str
+    target: Target, path: Path, batch: NDArray[np.generic], *, threads: int, runs: int
 ) -> tuple[OperatorTime, ...]:
     """The operators of a file and the milliseconds that each took in `runs` warm runs: the median, or the mean where
     the runtime tells only that (OpenVINO).
@@ -45,7 +46,7 @@ def operator_times(
     """
     require_profiler(target)
     target.require(target.run_modules, target.run_extra)
-    return PROFILERS[target.name](path, batch, threads, runs, precision)
+    return PROFILERS[target.name](path, batch, threads, runs)
 
 
 def require_profiler(target: Target) -> None:
@@ -57,7 +58,7 @@ def require_profiler(target: Target) -> None:
         )
 
 
-def _onnx(path: Path, batch: NDArray[np.generic], threads: int, runs: int, precision: str) -> tuple[OperatorTime, ...]:
+def _onnx(path: Path, batch: NDArray[np.generic], threads: int, runs: int) -> tuple[OperatorTime, ...]:
     """From the session's own profile: one event per operator and run, with the shapes that went in and came out."""
     written = _unpadded(_events(path, batch, threads, runs=1, as_written=True))
     seen: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -132,20 +133,18 @@ def _shapes(entry: dict[str, list[int]]) -> list[Shape]:
     return [tuple(sides) for sides in entry.values()]
 
 
-def _openvino(
-    path: Path, batch: NDArray[np.generic], threads: int, runs: int, precision: str
-) -> tuple[OperatorTime, ...]:
+def _openvino(path: Path, batch: NDArray[np.generic], threads: int, runs: int) -> tuple[OperatorTime, ...]:
     """From the plug-in's counters; the compiled graph tells the shapes. What was fused bears its first one's name."""
     import openvino
 
     core = openvino.Core()
-    model = core.read_model(path)
+    model, facts = read_openvino(path)
     model.reshape(list(batch.shape))
     compiled = core.compile_model(
         model,
         "CPU",
         {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_PRECISION_HINT": hint_of(facts),
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERF_COUNT": True,

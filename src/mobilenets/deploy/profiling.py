@@ -74,9 +74,7 @@ def profile_model(
         session = contender.target.open(contender.path, threads=threads)
         inputs = noise_for(session, batch, contender.size_px, seed=seed)
         median_ms = _median_ms(lambda: session.run(inputs), runs)
-        operators = operator_times(
-            contender.target, contender.path, inputs, threads=threads, runs=runs, precision=contender.precision
-        )
+        operators = operator_times(contender.target, contender.path, inputs, threads=threads, runs=runs)
         inspected = contender.target.inspect(contender.path, precision=contender.target.precision(contender.precision))
     layers = {} if contender.spec is None else _layers(contender.spec, contender.size_px)
     operators = tuple(replace(operator, layer=layer_of(operator, layers)) for operator in operators)
